@@ -1,0 +1,85 @@
+//! The little of SQL that the ledger needs, so that the same statements run in a Durable Object and natively.
+
+use thiserror::Error;
+
+/// A value in a row or a parameter. Integers stay under 2^53: in a Durable Object they pass through a JavaScript number.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the types of SQLite")]
+pub enum Value {
+    Null,
+    Integer(i64),
+    Text(String),
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Integer(value)
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::Text(value.to_owned())
+    }
+}
+
+/// The database failed, or a row is not what the schema promises. For the log, never for a client.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("SQL: {0}")]
+pub struct SqlError(pub String);
+
+/// A SQLite database with one writer.
+pub trait Sql {
+    /// Runs one statement to its end and gives its rows. The effects of all statements between two awaits become
+    /// durable together.
+    fn run(&self, statement: &str, parameters: Vec<Value>) -> Result<Vec<Row>, SqlError>;
+}
+
+/// A row, read from left to right.
+#[derive(Debug)]
+pub struct Row(std::vec::IntoIter<Value>);
+
+impl Row {
+    /// A row with these values.
+    pub fn new(values: Vec<Value>) -> Self {
+        Self(values.into_iter())
+    }
+
+    /// The next value, an integer.
+    pub fn integer(&mut self) -> Result<i64, SqlError> {
+        match self.0.next() {
+            Some(Value::Integer(value)) => Ok(value),
+            other => Err(SqlError(format!("expected an integer, found {other:?}"))),
+        }
+    }
+
+    /// The next value, a text or null.
+    pub fn optional_text(&mut self) -> Result<Option<String>, SqlError> {
+        match self.0.next() {
+            Some(Value::Text(value)) => Ok(Some(value)),
+            Some(Value::Null) => Ok(None),
+            other => Err(SqlError(format!("expected a text, found {other:?}"))),
+        }
+    }
+
+    /// The next value, an integer or null.
+    pub fn optional_integer(&mut self) -> Result<Option<i64>, SqlError> {
+        match self.0.next() {
+            Some(Value::Integer(value)) => Ok(Some(value)),
+            Some(Value::Null) => Ok(None),
+            other => Err(SqlError(format!("expected an integer, found {other:?}"))),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The ledger on rusqlite: that its SQL says what it means, and a model of it for random sequences of claims.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use proptest::prelude::*;
+use rusqlite::Connection;
+use rusqlite::types::{ToSqlOutput, Value as SqliteValue};
+use sha2::{Digest, Sha256};
+
+use super::*;
+use crate::tracking::click_page::Session;
+use crate::tracking::conversion::{ConvertedClick, SessionState};
+use crate::tracking::values::{AdvertiserValues, SubIds};
+
+impl rusqlite::ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Owned(match self {
+            Self::Null => SqliteValue::Null,
+            Self::Integer(value) => SqliteValue::Integer(*value),
+            Self::Text(value) => SqliteValue::Text(value.clone()),
+        }))
+    }
+}
+
+impl Sql for &Connection {
+    fn run(&self, statement: &str, parameters: Vec<Value>) -> Result<Vec<Row>, SqlError> {
+        let run = || {
+            let mut statement = self.prepare_cached(statement)?;
+            let columns = statement.column_count();
+            let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let values = (0..columns).map(|column| {
+                    row.get(column).map(|value| match value {
+                        SqliteValue::Integer(value) => Value::Integer(value),
+                        SqliteValue::Text(value) => Value::Text(value),
+                        _ => Value::Null,
+                    })
+                });
+                found.push(Row::new(values.collect::<Result<_, _>>()?));
+            }
+            Ok(found)
+        };
+        run().map_err(|error: rusqlite::Error| SqlError(error.to_string()))
+    }
+}
+
+fn database() -> Connection {
+    Connection::open_in_memory().expect("a database")
+}
+
+fn time() -> DateTime<Utc> {
+    "2026-06-01T12:00:00.123Z".parse().expect("a time")
+}
+
+fn conversion(transaction_id: &str, goal: Option<u32>) -> Conversion {
+    Conversion {
+        click: Some(ConvertedClick {
+            transaction_id: transaction_id.to_owned(),
+            clicked_at: time(),
+            session_state: SessionState::Awaited,
+        }),
+        session: Session::default(),
+        partner_id: 2.try_into().expect("partner"),
+        goal_id: goal.map(|id| id.try_into().expect("goal")),
+        status: Status::Approved,
+        code: None,
+        amount: None,
+        sale_currency: None,
+        payout: Money::default(),
+        revenue: Money::default(),
+        currency: "USD".parse().expect("currency"),
+        received_at: time(),
+        sender_ip: None,
+        conversion_unique_id: None,
+        promo_code: None,
+        advertiser_values: AdvertiserValues::default(),
+    }
+}
+
+fn claim(transaction_id: &str, goal: Option<u32>, uniqueness: Uniqueness) -> Claim {
+    Claim {
+        conversion: conversion(transaction_id, goal),
+        uniqueness,
+    }
+}
+
+#[test]
+fn keeps_every_field() {
+    let database = database();
+    let ledger = Ledger::open(&database).expect("ledger");
+    let full = Conversion {
+        session: Session {
+            country: "DE".to_owned(),
+            ip: "192.0.2.1".to_owned(),
+            sub_ids: SubIds::from_fn(|name| format!("{name} é\0\"'")),
+        },
+        status: Status::Pending,
+        amount: Some(Money::MAX),
+        sale_currency: Some("EUR".parse().expect("currency")),
+        payout: "1.5".parse().expect("money"),
+        revenue: "0.0001".parse().expect("money"),
+        sender_ip: Some("2001:db8::1".parse().expect("address")),
+        conversion_unique_id: Some("order 1".to_owned()),
+        promo_code: Some("SUMMER".to_owned()),
+        advertiser_values: AdvertiserValues::from_fn(|name| name),
+        ..conversion("t", Some(7))
+    };
+    let without_click = Conversion {
+        click: None,
+        ..full.clone()
+    };
+    for conversion in [&full, &without_click] {
+        let claim = Claim {
+            conversion: conversion.clone(),
+            uniqueness: Uniqueness::Transaction,
+        };
+        assert_eq!(ledger.claim(claim), Ok(Outcome::Recorded));
+    }
+    let recorded: Vec<_> = ledger
+        .conversions(10)
+        .expect("conversions")
+        .into_iter()
+        .map(|recorded| (recorded.id, recorded.conversion))
+        .collect();
+    assert_eq!(recorded, [(2, without_click), (1, full)]);
+}
+
+#[test]
+fn keeps_a_duplicate_as_a_refusal() {
+    let database = database();
+    let ledger = Ledger::open(&database).expect("ledger");
+    let check = |goal, uniqueness, expected| {
+        assert_eq!(ledger.claim(claim("t", goal, uniqueness)), Ok(expected));
+    };
+    check(None, Uniqueness::Transaction, Outcome::Recorded);
+    check(None, Uniqueness::Transaction, Outcome::Duplicate);
+    check(Some(1), Uniqueness::Transaction, Outcome::Recorded);
+    check(Some(1), Uniqueness::Transaction, Outcome::Duplicate);
+    check(Some(1), Uniqueness::Unlimited, Outcome::Recorded);
+    // One that was recorded while multiple conversions were on counts when they are off again.
+    check(Some(2), Uniqueness::Unlimited, Outcome::Recorded);
+    check(Some(2), Uniqueness::Transaction, Outcome::Duplicate);
+    assert_eq!(ledger.conversions(10).expect("conversions").len(), 4);
+    let refusals = ledger.refusals(10).expect("refusals");
+    assert_eq!(refusals.len(), 3);
+    for Recorded { conversion, .. } in refusals {
+        assert_eq!(
+            (conversion.status, conversion.code),
+            (Status::Rejected, Some(12))
+        );
+    }
+}
+
+#[test]
+fn bounds_the_refusals() {
+    let database = database();
+    let ledger = Ledger::open(&database).expect("ledger");
+    for n in 0..MAX_REFUSALS + 50 {
+        ledger
+            .refuse(&conversion(&n.to_string(), None))
+            .expect("refused");
+    }
+    let refusals = ledger.refusals(u32::MAX).expect("refusals");
+    assert_eq!(
+        refusals.len(),
+        usize::try_from(MAX_REFUSALS).expect("a count")
+    );
+    assert_eq!(refusals[0].id, MAX_REFUSALS + 50);
+}
+
+#[test]
+fn the_check_for_duplicates_uses_the_index() {
+    let database = database();
+    Ledger::open(&database).expect("ledger");
+    let plan: String = database
+        .query_row(
+            "EXPLAIN QUERY PLAN SELECT 1 FROM conversions WHERE transaction_id = ?1 AND goal_id IS ?2",
+            ["", ""],
+            |row| row.get(3),
+        )
+        .expect("a plan");
+    assert!(
+        plan.contains("COVERING INDEX conversions_by_transaction (transaction_id=? AND goal_id=?)"),
+        "{plan}"
+    );
+}
+
+#[test]
+fn opens_a_database_again() {
+    let database = database();
+    Ledger::open(&database)
+        .and_then(|ledger| ledger.claim(claim("t", None, Uniqueness::Transaction)))
+        .expect("recorded");
+    let again = Ledger::open(&database).expect("ledger");
+    assert_eq!(
+        again.claim(claim("t", None, Uniqueness::Transaction)),
+        Ok(Outcome::Duplicate)
+    );
+}
+
+/// The schema outlives deploys. Where this fails, a released migration was changed, or a new one was added: then the
+/// new digest stands here.
+#[test]
+fn pins_the_schema() {
+    let database = database();
+    Ledger::open(&database).expect("ledger");
+    let schema: Vec<String> = database
+        .prepare("SELECT sql FROM sqlite_master ORDER BY name")
+        .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
+        .expect("the schema");
+    let digest: [u8; 32] = Sha256::digest(schema.join(";")).into();
+    assert_eq!(
+        u64::from_be_bytes(digest[..8].try_into().expect("8 bytes")),
+        13_975_493_496_527_873_075,
+        "{schema:#?}"
+    );
+}
+
+#[test]
+fn pins_the_name_of_the_object() {
+    assert_eq!(
+        message::object_name(1_048_575.try_into().expect("offer")),
+        "offer:1048575:0"
+    );
+}
+
+proptest! {
+    /// The ledger against a set: a claim is a duplicate if and only if its transaction and goal were recorded.
+    #[test]
+    fn agrees_with_the_model(
+        claims in prop::collection::vec((0..4u8, prop::option::of(1..3u32), any::<bool>()), 1..40),
+    ) {
+        let database = database();
+        let ledger = Ledger::open(&database).expect("ledger");
+        let mut model = HashSet::new();
+        let mut recorded = 0;
+        for (transaction, goal, multiple) in claims {
+            let uniqueness = if multiple { Uniqueness::Unlimited } else { Uniqueness::Transaction };
+            let is_new = model.insert((transaction, goal));
+            let expected = if is_new || multiple { Outcome::Recorded } else { Outcome::Duplicate };
+            recorded += usize::from(expected == Outcome::Recorded);
+            prop_assert_eq!(ledger.claim(claim(&transaction.to_string(), goal, uniqueness)), Ok(expected));
+        }
+        prop_assert_eq!(ledger.conversions(u32::MAX).expect("conversions").len(), recorded);
+    }
+}

@@ -1,0 +1,47 @@
+//! Tidemark is a click redirector and server-postback tracker for performance-marketing networks: one Cloudflare Worker,
+//! which speaks the wire protocol of TUNE / HasOffers. The README says how to use it; this page is for who reads or
+//! changes the code.
+//!
+//! # Bird's-eye view
+//!
+//! A functional core that knows no runtime, and a thin edge around it. A request comes to `edge`; the
+//! edge fetches what the core needs, calls the core, and writes down what the core said.
+//!
+//! There are three planes. **Clicks** happen everywhere and wait for nothing: offer and partner come from the isolate's
+//! own copies, the transaction ID is signed on the spot, and sessions go to Workers KV in the background, up to 256 in
+//! one value. **Postbacks** must be right: the ID proves itself by its signature, and the offer's ledger, a Durable
+//! Object with a SQLite database of its own, decides duplicates and records the conversion in one statement.
+//! **Configuration** is rare: a network is judged as a whole, and published to KV as one self-contained document for
+//! each offer and partner.
+//!
+//! # Code map
+//!
+//! - [`tracking`]: the core. What a click and a postback mean: transaction IDs, offers and their URLs, click pages, the
+//!   checks of a postback and its refusals. Pure: time and random bytes are arguments.
+//! - [`ledger`]: the conversions of one offer: schema, SQL, and the messages to the object that keeps it. Behind the
+//!   trait [`ledger::Sql`], so that the same statements run in a Durable Object and, in tests, on rusqlite.
+//! - [`catalog`]: what a network configures, from a file to the documents in KV.
+//! - [`json`]: JSON, read with the place where it is wrong.
+//! - `edge` (wasm32 only): the Workers runtime. `mod.rs` has the routes; `directory` the isolate's copies of the
+//!   documents, `click_recorder` the open click page, `ledger_client` and `ledger_object` the two ends of a message to a
+//!   ledger, `settings` all that is configured in `wrangler.toml`.
+//! - `tests/`: black-box tests, which run the built worker in workerd.
+//!
+//! # Invariants
+//!
+//! - The core never names the runtime. `worker`, `js-sys` and `getrandom` are dependencies for wasm32 only, so that the
+//!   core would not compile natively if it did.
+//! - The edge never decides.
+//! - A [`tracking::transaction_id::TransactionId`] is genuine, an [`tracking::offer::Offer`] can be clicked: there is no
+//!   way to make one that is not.
+//! - No `await` stands between the read that decides and the write that records it, and no borrow is held over one.
+//! - Statics are caches and the open click page, all bounded. No request's state lives in them.
+//! - What outlives a deploy has its bytes pinned by a test: transaction IDs, documents and click pages in KV with their
+//!   keys, the SQL schema, the names of objects, the answers to postbacks.
+//! - Nothing in `edge` can panic, by lint: a panic kills every request in flight in the isolate.
+//! - What goes wrong goes to the log; a client sees a fixed text. Secrets and visitors' addresses go to neither.
+
+pub mod catalog;
+pub mod json;
+pub mod ledger;
+pub mod tracking;
