@@ -45,3 +45,6 @@ pub mod catalog;
 pub mod json;
 pub mod ledger;
 pub mod tracking;
+
+#[cfg(target_arch = "wasm32")]
+mod edge;

@@ -1,0 +1,47 @@
+//! The edge: the only place that knows the Workers runtime. It fetches what the core asks for, calls the core, and
+//! writes down what the core said; it decides nothing.
+//!
+//! A panic here would kill every request in flight in the isolate, so nothing here may.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
+
+mod api;
+mod click;
+mod click_recorder;
+mod directory;
+mod ledger_client;
+mod ledger_object;
+mod log;
+mod postback;
+mod request;
+mod respond;
+mod runtime;
+mod settings;
+
+use worker::{Context, Env, Response, event};
+
+use request::Request;
+use settings::Settings;
+
+use crate::tracking::postback::Endpoint;
+
+/// Every request from outside.
+#[event(fetch)]
+async fn fetch(request: worker::Request, env: Env, context: Context) -> worker::Result<Response> {
+    let settings = Settings::of(&env);
+    let request = Request::new(request);
+    match request.path() {
+        "/aff_c" => click::answer(&request, &settings, &context).await,
+        "/aff_lsr" => postback::answer(Endpoint::Lsr, request, &settings, &context).await,
+        "/aff_goal" => postback::answer(Endpoint::Goal, request, &settings, &context).await,
+        "/healthz" => respond::health(&settings),
+        path if path.starts_with("/api/") => api::answer(request, &settings).await,
+        _ => respond::text(404, "Not found."),
+    }
+}

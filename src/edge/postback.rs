@@ -1,0 +1,155 @@
+//! `/aff_lsr` and `/aff_goal`: an advertiser's server reports a conversion.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures_util::future::join;
+use worker::kv::KvStore;
+use worker::{Context, Response, Result};
+
+use super::directory::{self, Unreachable};
+use super::ledger_client::LedgerClient;
+use super::request::{BodyError, Request};
+use super::settings::Settings;
+use super::{log, respond, runtime};
+use crate::ledger::Outcome;
+use crate::tracking::click_page::{self, Session};
+use crate::tracking::offer::OfferDocument;
+use crate::tracking::partner::Partner;
+use crate::tracking::postback::{Configured, Endpoint, Postback, Sender, Subject};
+use crate::tracking::query::MAX_QUERY_BYTES;
+use crate::tracking::rejection::{Answer, Rejection};
+use crate::tracking::transaction_id::TransactionId;
+
+/// How long KV may take to show a click's page; then the conversion is taken on its signature.
+const PAGE_TIME_LIMIT: Duration = Duration::from_secs(3);
+
+pub(super) async fn answer(
+    endpoint: Endpoint,
+    mut request: Request,
+    settings: &Settings,
+    context: &Context,
+) -> Result<Response> {
+    if !matches!(request.method(), "GET" | "POST") {
+        return respond::method_not_allowed("GET, POST");
+    }
+    let form = match form(&mut request).await {
+        Ok(form) => form,
+        Err(BodyError::TooLong) => return respond::text(413, "The form is longer than 8 KB."),
+        Err(BodyError::Unreadable) => return respond::text(400, "The form cannot be read."),
+    };
+    let Ok(postback) = Postback::parse(endpoint, request.query(), &form) else {
+        return respond::text(414, "The query is longer than 8 KB.");
+    };
+    let keyring = match &settings.keyring {
+        Ok(keyring) => keyring,
+        Err(error) => {
+            log::error("misconfigured", error);
+            return respond::misconfigured_for_now(error);
+        }
+    };
+    let result = match postback.subject(keyring) {
+        Ok(subject) => judge(&postback, subject, &request, settings, context).await,
+        Err(rejection) => Ok(Answer::Refused(rejection)),
+    };
+    match result {
+        Ok(answer) => respond::postback(&answer, postback.wants_json()),
+        Err(Unreachable) => respond::unavailable(),
+    }
+}
+
+/// The form of a POST; empty for other requests and bodies.
+async fn form(request: &mut Request) -> std::result::Result<String, BodyError> {
+    let is_form = request.method() == "POST"
+        && request.header("Content-Type").is_some_and(|content_type| {
+            let mime = content_type.split(';').next().unwrap_or_default().trim();
+            mime.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        });
+    if is_form {
+        request.body(MAX_QUERY_BYTES).await
+    } else {
+        Ok(String::new())
+    }
+}
+
+/// Fetches what the checks need, runs them, and has the ledger record what comes of it.
+async fn judge(
+    postback: &Postback<'_>,
+    subject: Subject,
+    request: &Request,
+    settings: &Settings,
+    context: &Context,
+) -> std::result::Result<Answer, Unreachable> {
+    let (kv, ledgers) = match (&settings.kv, &settings.ledgers) {
+        (Ok(kv), Ok(ledgers)) => (kv, ledgers),
+        (Err(error), _) | (_, Err(error)) => {
+            log::error("misconfigured", error);
+            return Err(Unreachable);
+        }
+    };
+    let offer = directory::get::<OfferDocument>(kv, subject.offer());
+    let (document, partner, session) = match &subject {
+        Subject::Click(id) => {
+            let (document, session) = join(offer, find_session(kv, id)).await;
+            (document?, None, session)
+        }
+        Subject::Partner(_, Some(partner)) => {
+            let (document, partner) = join(offer, directory::get::<Partner>(kv, *partner)).await;
+            (document?, partner?, None)
+        }
+        Subject::Partner(_, None) => (offer.await?, None, None),
+    };
+    let document = match (document, &subject) {
+        (Some(document), _) => document,
+        (None, Subject::Partner(..)) => {
+            return Ok(Answer::Refused(Rejection::InvalidParameter("offer_id")));
+        }
+        // The click is genuine, so there was such an offer: its document will be seen again.
+        (None, Subject::Click(id)) => {
+            log::error("offer_missing", &OfferDocument::key(id.offer));
+            return Err(Unreachable);
+        }
+    };
+    let referrer = request.header("Referer");
+    let ip: Option<IpAddr> = request.ip();
+    let sender = Sender {
+        ip,
+        referrer: referrer.as_deref(),
+    };
+    let configured = Configured {
+        document: &document,
+        partner: partner.as_deref(),
+    };
+    let ledger = LedgerClient::of(ledgers, subject.offer());
+    match postback.check(&subject, configured, session, sender, runtime::now()) {
+        Ok(claim) => match ledger.claim(claim).await? {
+            Outcome::Recorded => Ok(Answer::Accepted),
+            Outcome::Duplicate => Ok(Answer::Refused(Rejection::DuplicateConversion)),
+        },
+        Err(refusal) => {
+            if let Some(record) = refusal.record {
+                // The answer is the same whether it is kept or not, so nobody waits for it.
+                context.wait_until(async move {
+                    let _ = ledger.refuse(*record).await;
+                });
+            }
+            Ok(Answer::Refused(refusal.rejection))
+        }
+    }
+}
+
+/// The session of a click, if KV shows its page.
+async fn find_session(kv: &KvStore, id: &TransactionId) -> Option<Session<'static>> {
+    let key = id.page.key();
+    match runtime::within(PAGE_TIME_LIMIT, kv.get(&key).text()).await {
+        Some(Ok(page)) => click_page::find(&page?, id),
+        Some(Err(error)) => {
+            log::error("click_page_unreadable", &error);
+            None
+        }
+        None => {
+            log::error("click_page_unreadable", &"no answer");
+            None
+        }
+    }
+}

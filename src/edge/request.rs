@@ -1,0 +1,89 @@
+//! A request from outside, read no further than it is needed.
+
+use std::net::IpAddr;
+
+use futures_util::StreamExt;
+use worker::Cf;
+
+/// A request and its URL, split once.
+pub(super) struct Request {
+    inner: worker::Request,
+    url: String,
+    method: String,
+}
+
+/// A body that is longer than its reader takes, or that broke off.
+pub(super) enum BodyError {
+    /// Longer than the limit.
+    TooLong,
+    /// It broke off, or is not UTF-8.
+    Unreadable,
+}
+
+impl Request {
+    pub(super) fn new(inner: worker::Request) -> Self {
+        let url = inner.inner().url();
+        // `worker::Method` takes methods that it does not know for GET.
+        let method = inner.inner().method();
+        Self { inner, url, method }
+    }
+
+    pub(super) fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The path, as it stands in the URL.
+    pub(super) fn path(&self) -> &str {
+        let (path, _) = self.target();
+        path
+    }
+
+    /// The query, still encoded; empty where there is none.
+    pub(super) fn query(&self) -> &str {
+        let (_, query) = self.target();
+        query
+    }
+
+    /// The runtime gives an absolute URL, normalised as the URL standard says: no `?` or `#` before the path's end.
+    fn target(&self) -> (&str, &str) {
+        let after_scheme = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        let target = after_scheme
+            .find('/')
+            .and_then(|start| after_scheme.get(start..))
+            .unwrap_or("/");
+        let target = target.split_once('#').map_or(target, |(target, _)| target);
+        target.split_once('?').unwrap_or((target, ""))
+    }
+
+    /// The value of a header.
+    pub(super) fn header(&self, name: &str) -> Option<String> {
+        self.inner.headers().get(name).ok().flatten()
+    }
+
+    /// The client's address, from the header that Cloudflare sets (and, locally, Miniflare). What comes in
+    /// `X-Forwarded-For` is anybody's word, and not read.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        self.header("CF-Connecting-IP")?.trim().parse().ok()
+    }
+
+    /// What Cloudflare knows of the client; `None` on a plain workerd.
+    pub(super) fn cf(&self) -> Option<&Cf> {
+        self.inner.cf()
+    }
+
+    /// The body as text, if it has at most `limit` bytes.
+    pub(super) async fn body(&mut self, limit: usize) -> Result<String, BodyError> {
+        let Ok(mut stream) = self.inner.stream() else {
+            return Ok(String::new());
+        };
+        let mut body = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|_| BodyError::Unreadable)?;
+            if body.len().saturating_add(chunk.len()) > limit {
+                return Err(BodyError::TooLong);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        String::from_utf8(body).map_err(|_| BodyError::Unreadable)
+    }
+}

@@ -1,0 +1,128 @@
+//! Answers. None of them can be taken for a script, kept by a cache, or changed by what a client sent.
+
+use serde::Serialize;
+use worker::{Response, ResponseBuilder, Result};
+
+use super::settings::{Misconfigured, Settings};
+use crate::json;
+use crate::tracking::click::ClickRefusal;
+use crate::tracking::rejection::Answer;
+
+/// When a client may try again what could not be processed, in seconds.
+const RETRY_AFTER: &str = "5";
+
+fn builder(status: u16) -> Result<ResponseBuilder> {
+    Response::builder()
+        .with_status(status)
+        .with_header("Cache-Control", "no-store")
+}
+
+fn body(status: u16, content_type: &str, body: String) -> Result<Response> {
+    Ok(builder(status)?
+        .with_header("Content-Type", content_type)?
+        .with_header("X-Content-Type-Options", "nosniff")?
+        .fixed(body.into_bytes()))
+}
+
+pub(super) fn text(status: u16, message: &str) -> Result<Response> {
+    body(status, "text/plain; charset=utf-8", message.to_owned())
+}
+
+pub(super) fn json(value: &impl Serialize) -> Result<Response> {
+    body(200, "application/json", json::write(value))
+}
+
+/// Problem details, as RFC 9457 has them.
+pub(super) fn problem(status: u16, title: &'static str, detail: String) -> Result<Response> {
+    #[derive(Serialize)]
+    struct Problem {
+        r#type: &'static str,
+        title: &'static str,
+        status: u16,
+        detail: String,
+    }
+    let problem = Problem {
+        r#type: "about:blank",
+        title,
+        status,
+        detail,
+    };
+    body(status, "application/problem+json", json::write(&problem))
+}
+
+pub(super) fn redirect(url: &str) -> Result<Response> {
+    Ok(builder(302)?.with_header("Location", url)?.empty())
+}
+
+/// The page that a visitor sees for whom there is nowhere to go.
+pub(super) fn refused_click(refusal: ClickRefusal) -> Result<Response> {
+    page(refusal.status(), &refusal.to_string())
+}
+
+/// A speculative request: the browser asks again when the visitor really goes.
+pub(super) fn not_yet() -> Result<Response> {
+    page(503, "Nothing is shown before the link is really followed.")
+}
+
+/// Something that a click needs is out of reach for the moment.
+pub(super) fn unavailable_click() -> Result<Response> {
+    let response = page(503, "It will work again in a moment.")?;
+    retry_later(response)
+}
+
+fn page(status: u16, reason: &str) -> Result<Response> {
+    let html = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>This link does not work</title>\n\
+         <body style=\"font-family: sans-serif; margin: 3em\">\n<h1>This link does not work</h1>\n<p>{reason}</p>\n"
+    );
+    let response = body(status, "text/html; charset=utf-8", html)?;
+    response.headers().set(
+        "Content-Security-Policy",
+        "default-src 'none'; style-src 'unsafe-inline'",
+    )?;
+    Ok(response)
+}
+
+/// A postback that was processed.
+pub(super) fn postback(answer: &Answer, wants_json: bool) -> Result<Response> {
+    if wants_json {
+        body(200, "application/json", answer.json())
+    } else {
+        text(200, &answer.text())
+    }
+}
+
+/// A request that could not be processed: the sender shall send it again.
+pub(super) fn unavailable() -> Result<Response> {
+    retry_later(text(503, "Not processed: please send it again.")?)
+}
+
+fn retry_later(response: Response) -> Result<Response> {
+    response.headers().set("Retry-After", RETRY_AFTER)?;
+    Ok(response)
+}
+
+pub(super) fn method_not_allowed(allowed: &str) -> Result<Response> {
+    let response = text(405, &format!("Only {allowed}."))?;
+    response.headers().set("Allow", allowed)?;
+    Ok(response)
+}
+
+/// Names the setting that is missing, so that whoever deployed this knows what to do.
+pub(super) fn misconfigured(error: &Misconfigured) -> Result<Response> {
+    text(500, &error.to_string())
+}
+
+/// The same, for a sender who shall send again when it is mended.
+pub(super) fn misconfigured_for_now(error: &Misconfigured) -> Result<Response> {
+    retry_later(text(503, &error.to_string())?)
+}
+
+/// Whether the worker can serve.
+pub(super) fn health(settings: &Settings) -> Result<Response> {
+    match settings.fault() {
+        Some(error) => misconfigured(error),
+        None => text(200, concat!("tidemark ", env!("CARGO_PKG_VERSION"))),
+    }
+}

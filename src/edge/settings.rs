@@ -1,0 +1,112 @@
+//! The settings of the deployment: secrets, variables and bindings, read once for each isolate.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use thiserror::Error;
+use worker::kv::KvStore;
+use worker::{Env, ObjectNamespace};
+
+use super::log;
+use crate::tracking::offer_url::PlainUrl;
+use crate::tracking::secret::Secret;
+use crate::tracking::transaction_id::Keyring;
+
+/// A setting that is not there or cannot be used. Shows its name, never its value.
+#[derive(Clone, Debug, Error)]
+#[error("The setting {name} {problem}.")]
+pub(super) struct Misconfigured {
+    name: &'static str,
+    problem: String,
+}
+
+/// The settings; each says for itself if it is missing, so that a route fails only over what it needs.
+pub(super) struct Settings {
+    /// `TRANSACTION_KEYS`: the keys that sign transaction IDs.
+    pub(super) keyring: Result<Keyring, Misconfigured>,
+    /// `ADMIN_TOKEN`: what opens the management API.
+    pub(super) admin_token: Result<Secret, Misconfigured>,
+    /// `FALLBACK_URL`: where visitors go whom an offer does not take, and who has no fallback of its own.
+    pub(super) fallback_url: Result<Option<PlainUrl>, Misconfigured>,
+    /// `KV`: documents and click pages.
+    pub(super) kv: Result<KvStore, Misconfigured>,
+    /// `LEDGER`: the ledgers.
+    pub(super) ledgers: Result<ObjectNamespace, Misconfigured>,
+}
+
+thread_local! {
+    /// A change of a setting is a new deployment, and a new deployment is a new isolate.
+    static SETTINGS: RefCell<Option<Rc<Settings>>> = const { RefCell::new(None) };
+}
+
+impl Settings {
+    pub(super) fn of(env: &Env) -> Rc<Self> {
+        SETTINGS.with_borrow_mut(|settings| {
+            Rc::clone(settings.get_or_insert_with(|| Rc::new(Self::read(env))))
+        })
+    }
+
+    fn read(env: &Env) -> Self {
+        Self {
+            keyring: secret(env, "TRANSACTION_KEYS").and_then(|keys| {
+                Keyring::parse(&keys).map_err(|error| Misconfigured {
+                    name: "TRANSACTION_KEYS",
+                    problem: error.to_string(),
+                })
+            }),
+            admin_token: secret(env, "ADMIN_TOKEN").and_then(|token| {
+                Secret::try_from(token).map_err(|error| Misconfigured {
+                    name: "ADMIN_TOKEN",
+                    problem: error.to_owned(),
+                })
+            }),
+            fallback_url: match env.var("FALLBACK_URL") {
+                Ok(url) if !url.to_string().is_empty() => PlainUrl::try_from(url.to_string())
+                    .map(Some)
+                    .map_err(|error| Misconfigured {
+                        name: "FALLBACK_URL",
+                        problem: error.to_string(),
+                    }),
+                _ => Ok(None),
+            },
+            kv: env.kv("KV").map_err(|_| missing("KV")),
+            ledgers: env.durable_object("LEDGER").map_err(|_| missing("LEDGER")),
+        }
+    }
+
+    /// The first setting that is missing or unusable.
+    pub(super) fn fault(&self) -> Option<&Misconfigured> {
+        fn fault<T>(setting: &Result<T, Misconfigured>) -> Option<&Misconfigured> {
+            setting.as_ref().err()
+        }
+        fault(&self.keyring)
+            .or(fault(&self.admin_token))
+            .or(fault(&self.fallback_url))
+            .or(fault(&self.kv))
+            .or(fault(&self.ledgers))
+    }
+
+    /// The network's fallback, as far as there is a usable one.
+    pub(super) fn network_fallback(&self) -> Option<&PlainUrl> {
+        match &self.fallback_url {
+            Ok(url) => url.as_ref(),
+            Err(error) => {
+                log::error("misconfigured", error);
+                None
+            }
+        }
+    }
+}
+
+fn secret(env: &Env, name: &'static str) -> Result<String, Misconfigured> {
+    env.secret(name)
+        .map(|secret| secret.to_string())
+        .map_err(|_| missing(name))
+}
+
+fn missing(name: &'static str) -> Misconfigured {
+    Misconfigured {
+        name,
+        problem: "is missing".to_owned(),
+    }
+}
