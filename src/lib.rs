@@ -19,7 +19,9 @@
 //! - [`tracking`]: the core. What a click and a postback mean: transaction IDs, offers and their URLs, click pages, the
 //!   checks of a postback and its refusals. Pure: time and random bytes are arguments.
 //! - [`ledger`]: the conversions of one offer: schema, SQL, and the messages to the object that keeps it. Behind the
-//!   trait [`ledger::Sql`], so that the same statements run in a Durable Object and, in tests, on rusqlite.
+//!   trait [`sql::Sql`], so that the same statements run in a Durable Object and, in tests, on rusqlite.
+//! - [`registry`]: who may record a `conversion_unique_id`, across the network: the protocol between registry and
+//!   ledgers, and what a crash at each of its points leaves.
 //! - [`catalog`]: what a network configures, from a file to the documents in KV.
 //! - [`json`]: JSON, read with the place where it is wrong.
 //! - `edge` (wasm32 only): the Workers runtime. `mod.rs` has the routes; `directory` the isolate's copies of the
@@ -44,6 +46,8 @@
 pub mod catalog;
 pub mod json;
 pub mod ledger;
+pub mod registry;
+pub mod sql;
 pub mod tracking;
 
 #[cfg(target_arch = "wasm32")]

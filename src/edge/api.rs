@@ -9,11 +9,11 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use worker::{Response, Result};
 
-use super::directory::{self, Unreachable};
-use super::ledger_client::LedgerClient;
+use super::directory;
+use super::ledgers::Ledgers;
 use super::request::{BodyError, Request};
 use super::settings::{Misconfigured, Settings};
-use super::{log, respond};
+use super::{Unreachable, log, respond};
 use crate::catalog::Network;
 use crate::json::JsonError;
 use crate::tracking::id::OfferId;
@@ -128,9 +128,7 @@ async fn conversions(query: &str, settings: &Settings) -> std::result::Result<Re
                 "is not between 1 and 1000",
             ))?,
     };
-    let newest = LedgerClient::of(settings.ledgers.as_ref()?, offer)
-        .newest(limit)
-        .await?;
+    let newest = Ledgers::of(settings)?.newest(offer, limit).await?;
     Ok(respond::json(&newest)?)
 }
 
@@ -173,6 +171,12 @@ fn problem(error: &ApiError) -> Result<Response> {
         _ => {}
     }
     Ok(response)
+}
+
+impl From<Misconfigured> for ApiError {
+    fn from(error: Misconfigured) -> Self {
+        Self::Misconfigured(error)
+    }
 }
 
 impl From<&Misconfigured> for ApiError {

@@ -8,10 +8,10 @@ use serde::Serialize;
 use worker::{Context, Response, Result};
 
 use super::click_recorder::{self, Place};
-use super::directory::{self, Document, Known, Unreachable};
+use super::directory::{self, Document, Known};
 use super::request::Request;
 use super::settings::Settings;
-use super::{log, respond, runtime};
+use super::{Unreachable, log, respond, runtime};
 use crate::tracking::click::{self, Click, ClickRefusal, Format, Visitor};
 use crate::tracking::click_page::Session;
 use crate::tracking::offer::OfferDocument;

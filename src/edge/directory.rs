@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use worker::kv::KvStore;
 
-use super::{log, runtime};
+use super::{Unreachable, log, runtime};
 use crate::json;
 use crate::tracking::id::{OfferId, PartnerId};
 use crate::tracking::offer::OfferDocument;
@@ -83,9 +83,6 @@ impl Document for Partner {
         &PARTNERS
     }
 }
-
-/// KV does not answer, or holds what cannot be read, and there is no copy that could serve.
-pub(super) struct Unreachable;
 
 /// What is known of a document without waiting.
 pub(super) enum Known<D> {

@@ -15,10 +15,13 @@ mod api;
 mod click;
 mod click_recorder;
 mod directory;
-mod ledger_client;
 mod ledger_object;
+mod ledgers;
 mod log;
+mod object;
+mod object_client;
 mod postback;
+mod registry_object;
 mod request;
 mod respond;
 mod runtime;
@@ -30,6 +33,9 @@ use request::Request;
 use settings::Settings;
 
 use crate::tracking::postback::Endpoint;
+
+/// Something that is needed does not answer, or answers what cannot be read; why is in the log.
+struct Unreachable;
 
 /// Every request from outside.
 #[event(fetch)]

@@ -7,12 +7,11 @@ use futures_util::future::join;
 use worker::kv::KvStore;
 use worker::{Context, Response, Result};
 
-use super::directory::{self, Unreachable};
-use super::ledger_client::LedgerClient;
+use super::directory;
+use super::ledgers::Ledgers;
 use super::request::{BodyError, Request};
-use super::settings::Settings;
-use super::{log, respond, runtime};
-use crate::ledger::Outcome;
+use super::settings::{Misconfigured, Settings};
+use super::{Unreachable, log, respond, runtime};
 use crate::tracking::click_page::{self, Session};
 use crate::tracking::offer::OfferDocument;
 use crate::tracking::partner::Partner;
@@ -80,12 +79,10 @@ async fn judge(
     settings: &Settings,
     context: &Context,
 ) -> std::result::Result<Answer, Unreachable> {
-    let (kv, ledgers) = match (&settings.kv, &settings.ledgers) {
+    let (kv, ledgers) = match (&settings.kv, Ledgers::of(settings)) {
         (Ok(kv), Ok(ledgers)) => (kv, ledgers),
-        (Err(error), _) | (_, Err(error)) => {
-            log::error("misconfigured", error);
-            return Err(Unreachable);
-        }
+        (Err(error), _) => return Err(misconfigured(error)),
+        (_, Err(error)) => return Err(misconfigured(&error)),
     };
     let offer = directory::get::<OfferDocument>(kv, subject.offer());
     let (document, partner, session) = match &subject {
@@ -120,22 +117,23 @@ async fn judge(
         document: &document,
         partner: partner.as_deref(),
     };
-    let ledger = LedgerClient::of(ledgers, subject.offer());
     match postback.check(&subject, configured, session, sender, runtime::now()) {
-        Ok(claim) => match ledger.claim(claim).await? {
-            Outcome::Recorded => Ok(Answer::Accepted),
-            Outcome::Duplicate => Ok(Answer::Refused(Rejection::DuplicateConversion)),
-        },
+        Ok(claim) => ledgers.claim(subject.offer(), claim).await,
         Err(refusal) => {
             if let Some(record) = refusal.record {
                 // The answer is the same whether it is kept or not, so nobody waits for it.
                 context.wait_until(async move {
-                    let _ = ledger.refuse(*record).await;
+                    let _ = ledgers.refuse(subject.offer(), *record).await;
                 });
             }
             Ok(Answer::Refused(refusal.rejection))
         }
     }
+}
+
+fn misconfigured(error: &Misconfigured) -> Unreachable {
+    log::error("misconfigured", error);
+    Unreachable
 }
 
 /// The session of a click, if KV shows its page.

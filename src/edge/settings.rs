@@ -30,8 +30,10 @@ pub(super) struct Settings {
     pub(super) fallback_url: Result<Option<PlainUrl>, Misconfigured>,
     /// `KV`: documents and click pages.
     pub(super) kv: Result<KvStore, Misconfigured>,
-    /// `LEDGER`: the ledgers.
+    /// `LEDGER`: the ledgers, one for each offer.
     pub(super) ledgers: Result<ObjectNamespace, Misconfigured>,
+    /// `REGISTRY`: the registries of unique IDs.
+    pub(super) registries: Result<ObjectNamespace, Misconfigured>,
 }
 
 thread_local! {
@@ -71,6 +73,9 @@ impl Settings {
             },
             kv: env.kv("KV").map_err(|_| missing("KV")),
             ledgers: env.durable_object("LEDGER").map_err(|_| missing("LEDGER")),
+            registries: env
+                .durable_object("REGISTRY")
+                .map_err(|_| missing("REGISTRY")),
         }
     }
 
@@ -84,6 +89,7 @@ impl Settings {
             .or(fault(&self.fallback_url))
             .or(fault(&self.kv))
             .or(fault(&self.ledgers))
+            .or(fault(&self.registries))
     }
 
     /// The network's fallback, as far as there is a usable one.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Recorded;
-use crate::tracking::conversion::{Claim, Conversion};
+use crate::registry::Epoch;
+use crate::tracking::conversion::{Conversion, Uniqueness};
 use crate::tracking::id::OfferId;
 
 /// The name of the Durable Object that keeps an offer's ledger. The zero is the number of the shard: an offer that
@@ -18,7 +19,26 @@ pub fn object_name(offer: OfferId) -> String {
 #[serde(rename_all = "snake_case")]
 pub enum Message {
     /// Record a conversion: [`super::Outcome`].
-    Claim(Box<Claim>),
+    Claim {
+        /// The conversion.
+        conversion: Box<Conversion>,
+        /// What it must not repeat.
+        uniqueness: Uniqueness,
+    },
+    /// Record a conversion under its unique ID: [`super::UniqueOutcome`].
+    ClaimUnique {
+        /// The conversion.
+        conversion: Box<Conversion>,
+        /// Under what the registry has granted the ID.
+        epoch: Epoch,
+    },
+    /// Another offer wants a unique ID that this one holds: [`super::Fenced`].
+    Fence {
+        /// The ID.
+        unique_id: String,
+        /// Under what this offer holds it.
+        epoch: Epoch,
+    },
     /// Keep a refusal: `null`.
     Refuse(Box<Conversion>),
     /// Show the newest rows: [`Newest`].

@@ -1,22 +1,22 @@
 //! The ledger: the conversions of one offer, in the order in which they came.
 //!
-//! **Invariant.** Of the conversions that are to be unique by transaction, no two have the same transaction and goal.
-//! The check and the insert are one SQL statement, and one ledger has one writer, so no lock is needed.
+//! **Invariant.** Of the conversions that are to be unique by transaction, no two have the same transaction and goal; of
+//! those that were claimed by unique ID, no two have the same one. The check and the insert are one SQL statement, and
+//! one ledger has one writer, so no lock is needed.
 //!
 //! It runs on a Durable Object's SQLite and, in tests, on rusqlite, through [`Sql`].
 
 pub mod message;
 mod record;
 mod schema;
-mod sql;
 
 pub use record::Recorded;
-pub use sql::{Row, Sql, SqlError, Value};
 
 use serde::{Deserialize, Serialize};
 
-use crate::tracking::conversion::{Claim, Conversion, Status, Uniqueness};
-use crate::tracking::money::Money;
+use crate::registry::Epoch;
+use crate::sql::{self, Sql, SqlError, Value};
+use crate::tracking::conversion::{Conversion, Uniqueness};
 use crate::tracking::rejection::Rejection;
 use record::COLUMNS;
 
@@ -33,6 +33,28 @@ pub enum Outcome {
     Duplicate,
 }
 
+/// What became of a claim by unique ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UniqueOutcome {
+    /// It is recorded as a conversion.
+    Recorded,
+    /// A conversion of this offer has the ID; the claim is kept as a refusal.
+    Duplicate,
+    /// The ID was taken from this offer; see [`crate::registry`].
+    Fenced,
+}
+
+/// What a ledger knows of a unique ID that another offer wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fenced {
+    /// A conversion has it.
+    Recorded,
+    /// No conversion has it, and none will under the epoch in question.
+    Free,
+}
+
 /// The conversions of one offer.
 #[derive(Debug)]
 pub struct Ledger<S> {
@@ -42,13 +64,17 @@ pub struct Ledger<S> {
 impl<S: Sql> Ledger<S> {
     /// Opens the ledger in a database, and brings its schema up to date.
     pub fn open(sql: S) -> Result<Self, SqlError> {
-        schema::migrate(&sql)?;
+        sql::migrate(&sql, schema::MIGRATIONS)?;
         Ok(Self { sql })
     }
 
-    /// Records a conversion, unless an earlier one rules it out.
-    pub fn claim(&self, claim: Claim) -> Result<Outcome, SqlError> {
-        let condition = match claim.uniqueness {
+    /// Records a conversion, unless an earlier one of the same transaction and goal rules it out.
+    pub fn claim(
+        &self,
+        conversion: Conversion,
+        uniqueness: Uniqueness,
+    ) -> Result<Outcome, SqlError> {
+        let condition = match uniqueness {
             // ?1 is the transaction, ?2 the goal.
             Uniqueness::Transaction => {
                 " WHERE NOT EXISTS (SELECT 1 FROM conversions WHERE transaction_id = ?1 AND goal_id IS ?2)"
@@ -56,19 +82,67 @@ impl<S: Sql> Ledger<S> {
             Uniqueness::Unlimited => "",
         };
         if self
-            .insert("conversions", &claim.conversion, condition)?
+            .insert("conversions", &conversion, condition)?
             .is_some()
         {
             return Ok(Outcome::Recorded);
         }
-        self.refuse(&Conversion {
-            status: Status::Rejected,
-            code: Rejection::DuplicateConversion.code(),
-            payout: Money::default(),
-            revenue: Money::default(),
-            ..claim.conversion
-        })?;
+        self.refuse(&conversion.refused(&Rejection::DuplicateConversion))?;
         Ok(Outcome::Duplicate)
+    }
+
+    /// Records a conversion under its unique ID, unless there is one with it, or the ID was taken away.
+    ///
+    /// # Errors
+    /// Also when the conversion has no unique ID.
+    pub fn claim_unique(
+        &self,
+        conversion: Conversion,
+        epoch: Epoch,
+    ) -> Result<UniqueOutcome, SqlError> {
+        let Some(unique_id) = conversion.conversion_unique_id.as_deref() else {
+            return Err(SqlError("a unique claim without its ID".to_owned()));
+        };
+        let mut row = record::to_row(&conversion);
+        row.push(epoch.into());
+        // ?3 is the unique ID, the last the epoch.
+        let condition = format!(
+            " WHERE NOT EXISTS (SELECT 1 FROM fences WHERE unique_id = ?3 AND epoch >= ?{0}) \
+             ON CONFLICT DO NOTHING",
+            row.len()
+        );
+        if self
+            .insert_row("conversions", row, ", unique_epoch", &condition)?
+            .is_some()
+        {
+            return Ok(UniqueOutcome::Recorded);
+        }
+        if self.has_unique_id(unique_id)? {
+            self.refuse(&conversion.refused(&Rejection::DuplicateUniqueId))?;
+            Ok(UniqueOutcome::Duplicate)
+        } else {
+            Ok(UniqueOutcome::Fenced)
+        }
+    }
+
+    /// Sees to it that this unique ID is not recorded here under `epoch` or an earlier one, unless it is already.
+    pub fn fence(&self, unique_id: &str, epoch: Epoch) -> Result<Fenced, SqlError> {
+        if self.has_unique_id(unique_id)? {
+            return Ok(Fenced::Recorded);
+        }
+        self.sql.run(
+            "INSERT INTO fences VALUES (?, ?) ON CONFLICT DO UPDATE SET epoch = MAX(epoch, excluded.epoch)",
+            vec![unique_id.into(), epoch.into()],
+        )?;
+        Ok(Fenced::Free)
+    }
+
+    fn has_unique_id(&self, unique_id: &str) -> Result<bool, SqlError> {
+        let rows = self.sql.run(
+            "SELECT 1 FROM conversions WHERE conversion_unique_id = ? AND unique_epoch IS NOT NULL",
+            vec![unique_id.into()],
+        )?;
+        Ok(!rows.is_empty())
     }
 
     /// Keeps a refusal, and drops those beyond [`MAX_REFUSALS`].
@@ -99,15 +173,24 @@ impl<S: Sql> Ledger<S> {
         conversion: &Conversion,
         condition: &str,
     ) -> Result<Option<i64>, SqlError> {
-        let places: Vec<String> = (1..=COLUMNS.len()).map(|n| format!("?{n}")).collect();
-        let rows = self.sql.run(
-            &format!(
-                "INSERT INTO {table} ({}) SELECT {}{condition} RETURNING id",
-                COLUMNS.join(", "),
-                places.join(", "),
-            ),
-            record::to_row(conversion),
-        )?;
+        self.insert_row(table, record::to_row(conversion), "", condition)
+    }
+
+    /// The same, with values for further columns at the end of the row.
+    fn insert_row(
+        &self,
+        table: &str,
+        row: Vec<Value>,
+        further_columns: &str,
+        condition: &str,
+    ) -> Result<Option<i64>, SqlError> {
+        let columns = COLUMNS.join(", ");
+        let places: Vec<String> = (1..=row.len()).map(|n| format!("?{n}")).collect();
+        let places = places.join(", ");
+        let statement = format!(
+            "INSERT INTO {table} ({columns}{further_columns}) SELECT {places}{condition} RETURNING id"
+        );
+        let rows = self.sql.run(&statement, row)?;
         rows.into_iter()
             .next()
             .map(|mut row| row.integer())
@@ -130,4 +213,4 @@ impl<S: Sql> Ledger<S> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

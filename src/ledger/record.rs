@@ -5,7 +5,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::sql::{Row, SqlError, Value};
+use crate::sql::{Row, SqlError, Value};
 use crate::tracking::click_page::Session;
 use crate::tracking::conversion::{Conversion, ConvertedClick};
 use crate::tracking::money::Money;
@@ -20,11 +20,12 @@ pub struct Recorded {
     pub conversion: Conversion,
 }
 
-/// The columns behind `id`, in the order of [`to_row`] and [`from_row`]. The transaction and the goal come first,
-/// because the check for duplicates names them by number.
+/// The columns behind `id`, in the order of [`to_row`] and [`from_row`]. Transaction, goal and unique ID come first,
+/// because the checks for duplicates name them by number.
 pub(super) const COLUMNS: [&str; 40] = [
     "transaction_id",
     "goal_id",
+    "conversion_unique_id",
     "clicked_at",
     "session",
     "country",
@@ -51,7 +52,6 @@ pub(super) const COLUMNS: [&str; 40] = [
     "currency",
     "received_at",
     "sender_ip",
-    "conversion_unique_id",
     "promo_code",
     "adv_sub",
     "adv_sub2",
@@ -74,6 +74,7 @@ pub(super) fn to_row(conversion: &Conversion) -> Vec<Value> {
     let mut row = vec![
         click.map(|click| click.transaction_id.as_str()).into(),
         conversion.goal_id.map(|id| number(id.into())).into(),
+        conversion.conversion_unique_id.clone().into(),
         click
             .map(|click| click.clicked_at.timestamp_millis())
             .into(),
@@ -93,7 +94,6 @@ pub(super) fn to_row(conversion: &Conversion) -> Vec<Value> {
         conversion.currency.as_str().into(),
         conversion.received_at.timestamp_millis().into(),
         conversion.sender_ip.map(|ip| ip.to_string()).into(),
-        conversion.conversion_unique_id.clone().into(),
         conversion.promo_code.clone().into(),
     ]);
     row.extend(
@@ -111,6 +111,7 @@ pub(super) fn from_row(mut row: Row) -> Result<Recorded, SqlError> {
     let id = row.integer()?;
     let transaction_id = row.optional_text()?;
     let goal_id = row.optional_integer()?.map(narrow).transpose()?;
+    let conversion_unique_id = row.optional_text()?;
     let clicked_at = row.optional_integer()?.map(time).transpose()?;
     let session_state = row.optional_text()?.map(parse).transpose()?;
     let click = match (transaction_id, clicked_at, session_state) {
@@ -145,7 +146,7 @@ pub(super) fn from_row(mut row: Row) -> Result<Recorded, SqlError> {
         currency: required(row.optional_text()?)?,
         received_at: time(row.integer()?)?,
         sender_ip: row.optional_text()?.map(parse).transpose()?,
-        conversion_unique_id: row.optional_text()?,
+        conversion_unique_id,
         promo_code: row.optional_text()?,
         advertiser_values: AdvertiserValues::default(),
     };

@@ -1,8 +1,8 @@
-//! The schema, as numbered migrations. A migration that was once released never changes: a new one follows it.
+//! The schema of a ledger.
 //!
 //! Times are Unix milliseconds (`clicked_at`, `received_at`), money is a count of ten-thousandths.
 
-use super::sql::{Sql, SqlError, Value};
+use crate::sql::Migrations;
 
 /// A refusal is a conversion that was not to be: the same columns, in a table of its own, so that the oldest can be
 /// dropped by their IDs and do not stand in the way of the check for duplicates.
@@ -19,35 +19,13 @@ macro_rules! columns_1 {
     };
 }
 
-/// The statements of each migration; its number is its place, from 1.
-const MIGRATIONS: &[&[&str]] = &[&[
+pub(super) const MIGRATIONS: Migrations = &[&[
     concat!("CREATE TABLE conversions ", columns_1!()),
     "CREATE INDEX conversions_by_transaction ON conversions (transaction_id, goal_id)",
     concat!("CREATE TABLE refusals ", columns_1!()),
+    // What a unique ID was recorded under; null where it is only a value that came along.
+    "ALTER TABLE conversions ADD COLUMN unique_epoch INTEGER",
+    "CREATE UNIQUE INDEX conversions_by_unique_id ON conversions (conversion_unique_id) \
+     WHERE unique_epoch IS NOT NULL",
+    "CREATE TABLE fences (unique_id TEXT PRIMARY KEY, epoch INTEGER NOT NULL) STRICT, WITHOUT ROWID",
 ]];
-
-/// Runs the migrations that this database has not seen. `PRAGMA user_version` is closed in a Durable Object, so a table
-/// says which they are.
-pub(super) fn migrate(sql: &impl Sql) -> Result<(), SqlError> {
-    sql.run(
-        "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY) STRICT",
-        vec![],
-    )?;
-    let seen = sql
-        .run("SELECT COUNT(*) FROM migrations", vec![])?
-        .into_iter()
-        .next()
-        .map_or(Ok(0), |mut row| row.integer())?;
-    for (statements, number) in MIGRATIONS.iter().zip(1..) {
-        if number > seen {
-            for statement in *statements {
-                sql.run(statement, vec![])?;
-            }
-            sql.run(
-                "INSERT INTO migrations (number) VALUES (?)",
-                vec![Value::Integer(number)],
-            )?;
-        }
-    }
-    Ok(())
-}

@@ -4,57 +4,19 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
-use rusqlite::Connection;
-use rusqlite::types::{ToSqlOutput, Value as SqliteValue};
-use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::sql::native::{database, schema_digest};
 use crate::tracking::click_page::Session;
-use crate::tracking::conversion::{ConvertedClick, SessionState};
+use crate::tracking::conversion::{ConvertedClick, SessionState, Status};
+use crate::tracking::money::Money;
 use crate::tracking::values::{AdvertiserValues, SubIds};
-
-impl rusqlite::ToSql for Value {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Owned(match self {
-            Self::Null => SqliteValue::Null,
-            Self::Integer(value) => SqliteValue::Integer(*value),
-            Self::Text(value) => SqliteValue::Text(value.clone()),
-        }))
-    }
-}
-
-impl Sql for &Connection {
-    fn run(&self, statement: &str, parameters: Vec<Value>) -> Result<Vec<Row>, SqlError> {
-        let run = || {
-            let mut statement = self.prepare_cached(statement)?;
-            let columns = statement.column_count();
-            let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                let values = (0..columns).map(|column| {
-                    row.get(column).map(|value| match value {
-                        SqliteValue::Integer(value) => Value::Integer(value),
-                        SqliteValue::Text(value) => Value::Text(value),
-                        _ => Value::Null,
-                    })
-                });
-                found.push(Row::new(values.collect::<Result<_, _>>()?));
-            }
-            Ok(found)
-        };
-        run().map_err(|error: rusqlite::Error| SqlError(error.to_string()))
-    }
-}
-
-fn database() -> Connection {
-    Connection::open_in_memory().expect("a database")
-}
 
 fn time() -> DateTime<Utc> {
     "2026-06-01T12:00:00.123Z".parse().expect("a time")
 }
 
-fn conversion(transaction_id: &str, goal: Option<u32>) -> Conversion {
+pub(crate) fn conversion(transaction_id: &str, goal: Option<u32>) -> Conversion {
     Conversion {
         click: Some(ConvertedClick {
             transaction_id: transaction_id.to_owned(),
@@ -76,13 +38,6 @@ fn conversion(transaction_id: &str, goal: Option<u32>) -> Conversion {
         conversion_unique_id: None,
         promo_code: None,
         advertiser_values: AdvertiserValues::default(),
-    }
-}
-
-fn claim(transaction_id: &str, goal: Option<u32>, uniqueness: Uniqueness) -> Claim {
-    Claim {
-        conversion: conversion(transaction_id, goal),
-        uniqueness,
     }
 }
 
@@ -112,11 +67,8 @@ fn keeps_every_field() {
         ..full.clone()
     };
     for conversion in [&full, &without_click] {
-        let claim = Claim {
-            conversion: conversion.clone(),
-            uniqueness: Uniqueness::Transaction,
-        };
-        assert_eq!(ledger.claim(claim), Ok(Outcome::Recorded));
+        let outcome = ledger.claim(conversion.clone(), Uniqueness::Transaction);
+        assert_eq!(outcome, Ok(Outcome::Recorded));
     }
     let recorded: Vec<_> = ledger
         .conversions(10)
@@ -132,7 +84,10 @@ fn keeps_a_duplicate_as_a_refusal() {
     let database = database();
     let ledger = Ledger::open(&database).expect("ledger");
     let check = |goal, uniqueness, expected| {
-        assert_eq!(ledger.claim(claim("t", goal, uniqueness)), Ok(expected));
+        assert_eq!(
+            ledger.claim(conversion("t", goal), uniqueness),
+            Ok(expected)
+        );
     };
     check(None, Uniqueness::Transaction, Outcome::Recorded);
     check(None, Uniqueness::Transaction, Outcome::Duplicate);
@@ -191,11 +146,11 @@ fn the_check_for_duplicates_uses_the_index() {
 fn opens_a_database_again() {
     let database = database();
     Ledger::open(&database)
-        .and_then(|ledger| ledger.claim(claim("t", None, Uniqueness::Transaction)))
+        .and_then(|ledger| ledger.claim(conversion("t", None), Uniqueness::Transaction))
         .expect("recorded");
     let again = Ledger::open(&database).expect("ledger");
     assert_eq!(
-        again.claim(claim("t", None, Uniqueness::Transaction)),
+        again.claim(conversion("t", None), Uniqueness::Transaction),
         Ok(Outcome::Duplicate)
     );
 }
@@ -206,16 +161,7 @@ fn opens_a_database_again() {
 fn pins_the_schema() {
     let database = database();
     Ledger::open(&database).expect("ledger");
-    let schema: Vec<String> = database
-        .prepare("SELECT sql FROM sqlite_master ORDER BY name")
-        .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
-        .expect("the schema");
-    let digest: [u8; 32] = Sha256::digest(schema.join(";")).into();
-    assert_eq!(
-        u64::from_be_bytes(digest[..8].try_into().expect("8 bytes")),
-        13_975_493_496_527_873_075,
-        "{schema:#?}"
-    );
+    assert_eq!(schema_digest(&database), 4_136_596_333_382_609_940);
 }
 
 #[test]
@@ -241,7 +187,7 @@ proptest! {
             let is_new = model.insert((transaction, goal));
             let expected = if is_new || multiple { Outcome::Recorded } else { Outcome::Duplicate };
             recorded += usize::from(expected == Outcome::Recorded);
-            prop_assert_eq!(ledger.claim(claim(&transaction.to_string(), goal, uniqueness)), Ok(expected));
+            prop_assert_eq!(ledger.claim(conversion(&transaction.to_string(), goal), uniqueness), Ok(expected));
         }
         prop_assert_eq!(ledger.conversions(u32::MAX).expect("conversions").len(), recorded);
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::click_page::Session;
 use super::id::{GoalId, PartnerId};
 use super::money::{Currency, Money};
+use super::rejection::Rejection;
 use super::values::AdvertiserValues;
 
 /// Whether a conversion counts.
@@ -123,7 +124,21 @@ pub struct Conversion {
     pub advertiser_values: AdvertiserValues<'static>,
 }
 
-/// Which other conversions rule out a new one.
+impl Conversion {
+    /// The same as a refused attempt, which earns nobody anything.
+    #[must_use]
+    pub fn refused(self, why: &Rejection) -> Self {
+        Self {
+            status: Status::Rejected,
+            code: why.code(),
+            payout: Money::default(),
+            revenue: Money::default(),
+            ..self
+        }
+    }
+}
+
+/// Which other conversions of the ledger rule out a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Uniqueness {
@@ -133,11 +148,11 @@ pub enum Uniqueness {
     Unlimited,
 }
 
-/// What the ledger is asked to record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claim {
-    /// The conversion.
-    pub conversion: Conversion,
-    /// What it must not repeat.
-    pub uniqueness: Uniqueness,
+/// A conversion that has passed all checks that do not need to know the earlier ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It must not repeat what its ledger has.
+    InLedger(Conversion, Uniqueness),
+    /// Its unique ID must be new in the whole network.
+    InNetwork(Conversion, String),
 }

@@ -182,20 +182,14 @@ impl<'q> Postback<'q> {
             advertiser_values: AdvertiserValues::from_fn(|name| self.text(name)),
         };
         match self.find_fault(subject, configured, sender, now) {
-            Ok(()) => Ok(Claim {
-                conversion,
-                uniqueness: terms.uniqueness,
+            Ok(()) => Ok(match conversion.conversion_unique_id.clone() {
+                Some(unique_id) if offer.unique_id => Claim::InNetwork(conversion, unique_id),
+                _ => Claim::InLedger(conversion, terms.uniqueness),
             }),
             Err(rejection) => Err(Refusal {
-                record: rejection.code().map(|code| {
-                    Box::new(Conversion {
-                        status: Status::Rejected,
-                        code: Some(code),
-                        payout: Money::default(),
-                        revenue: Money::default(),
-                        ..conversion
-                    })
-                }),
+                record: rejection
+                    .code()
+                    .map(|_| Box::new(conversion.refused(&rejection))),
                 rejection,
             }),
         }
@@ -241,8 +235,8 @@ impl<'q> Postback<'q> {
             return Err(Rejection::NoReferralUrl);
         }
         self.check_parameters(subject, configured)?;
-        if offer.unique_id {
-            return Err(Rejection::NotAvailable("conversion_unique_id"));
+        if offer.unique_id && self.query.get("conversion_unique_id").is_none() {
+            return Err(Rejection::InvalidParameter("conversion_unique_id"));
         }
         Ok(())
     }

@@ -40,9 +40,6 @@ pub enum Rejection {
     /// Unreadable, over-long or unknown.
     #[error("Invalid parameter {0}.")]
     InvalidParameter(&'static str),
-    /// The offer asks for something that this version cannot check, and so does not accept.
-    #[error("Not available: {0}.")]
-    NotAvailable(&'static str),
 }
 
 impl Rejection {
@@ -57,8 +54,7 @@ impl Rejection {
             Self::InvalidSecurityToken => Some(19),
             Self::InvalidTransactionId(_)
             | Self::ExpiredTransactionId(_)
-            | Self::InvalidParameter(_)
-            | Self::NotAvailable(_) => None,
+            | Self::InvalidParameter(_) => None,
         }
     }
 }

@@ -364,7 +364,7 @@ fn order() {
     );
     check(
         &|_, query| *query = query.replace("amount=x", "amount=1"),
-        "Not available: conversion_unique_id.",
+        "Invalid parameter conversion_unique_id.",
     );
 }
 
@@ -373,8 +373,9 @@ fn what_is_claimed() {
     let claim = case(no_fields())
         .judge("transaction_id=$ID&amount=19.99&currency=usd&adv_sub=order+1&promo_code=SUMMER&status=pending")
         .expect("a claim");
-    assert_eq!(claim.uniqueness, Uniqueness::Transaction);
-    let conversion = claim.conversion;
+    let Claim::InLedger(conversion, Uniqueness::Transaction) = claim else {
+        panic!("{claim:?}");
+    };
     let click = conversion.click.expect("a click");
     assert_eq!(click.transaction_id, id().as_str());
     assert_eq!(
@@ -409,8 +410,11 @@ fn what_is_claimed() {
 fn terms() {
     let check = |fields: serde_json::Value, query: &str, payout: &str, uniqueness: Uniqueness| {
         let claim = case(fields).judge(query).expect("a claim");
-        assert_eq!(claim.conversion.payout.to_string(), payout, "{query}");
-        assert_eq!(claim.uniqueness, uniqueness, "{query}");
+        let Claim::InLedger(conversion, found) = claim else {
+            panic!("{claim:?}");
+        };
+        assert_eq!(conversion.payout.to_string(), payout, "{query}");
+        assert_eq!(found, uniqueness, "{query}");
     };
     check(
         no_fields(),
@@ -453,12 +457,43 @@ fn terms() {
 }
 
 #[test]
+fn a_unique_id_takes_the_place_of_the_transaction() {
+    let check = |fields: serde_json::Value, query: &str, expected: Option<&str>| {
+        let found = match case(fields).judge(query).expect("a claim") {
+            Claim::InLedger(..) => None,
+            Claim::InNetwork(_, unique_id) => Some(unique_id),
+        };
+        assert_eq!(found.as_deref(), expected, "{query}");
+    };
+    let unique = serde_json::json!({"unique_id": true});
+    check(
+        unique,
+        "transaction_id=$ID&conversion_unique_id=+o+1+",
+        Some("o 1"),
+    );
+    check(
+        no_fields(),
+        "transaction_id=$ID&conversion_unique_id=o1",
+        None,
+    );
+    let by_partner = serde_json::json!({"unique_id": true, "protocol": "server_affiliate"});
+    check(
+        by_partner,
+        "offer_id=1&aff_id=2&conversion_unique_id=o1",
+        Some("o1"),
+    );
+}
+
+#[test]
 fn status() {
     let check = |approval: bool, said: &str, expected: Status| {
         let claim = case(serde_json::json!({"approval": approval}))
             .judge(&format!("transaction_id=$ID&status={said}"))
             .expect("a claim");
-        assert_eq!(claim.conversion.status, expected, "{approval} {said}");
+        let Claim::InLedger(conversion, _) = claim else {
+            panic!("{claim:?}");
+        };
+        assert_eq!(conversion.status, expected, "{approval} {said}");
     };
     check(false, "", Status::Approved);
     check(false, "pending", Status::Pending);

@@ -1,4 +1,5 @@
-//! The little of SQL that the ledger needs, so that the same statements run in a Durable Object and natively.
+//! The little of SQL that ledgers and registries need, so that the same statements run in a Durable Object's SQLite
+//! and, in tests, on rusqlite.
 
 use thiserror::Error;
 
@@ -83,3 +84,36 @@ impl Row {
         }
     }
 }
+
+/// The statements of numbered migrations; the number of one is its place, from 1. One that was once released never
+/// changes: a new one follows it.
+pub type Migrations = &'static [&'static [&'static str]];
+
+/// Runs the migrations that this database has not seen. `PRAGMA user_version` is closed in a Durable Object, so a table
+/// says which they are.
+pub fn migrate(sql: &impl Sql, migrations: Migrations) -> Result<(), SqlError> {
+    sql.run(
+        "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY) STRICT",
+        vec![],
+    )?;
+    let seen = sql
+        .run("SELECT COUNT(*) FROM migrations", vec![])?
+        .into_iter()
+        .next()
+        .map_or(Ok(0), |mut row| row.integer())?;
+    for (statements, number) in migrations.iter().zip(1..) {
+        if number > seen {
+            for statement in *statements {
+                sql.run(statement, vec![])?;
+            }
+            sql.run(
+                "INSERT INTO migrations (number) VALUES (?)",
+                vec![Value::Integer(number)],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod native;

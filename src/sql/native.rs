@@ -1,0 +1,55 @@
+//! [`Sql`] on rusqlite, for tests.
+
+use rusqlite::Connection;
+use rusqlite::types::{ToSqlOutput, Value as SqliteValue};
+use sha2::{Digest, Sha256};
+
+use super::{Row, Sql, SqlError, Value};
+
+impl rusqlite::ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Owned(match self {
+            Self::Null => SqliteValue::Null,
+            Self::Integer(value) => SqliteValue::Integer(*value),
+            Self::Text(value) => SqliteValue::Text(value.clone()),
+        }))
+    }
+}
+
+impl Sql for &Connection {
+    fn run(&self, statement: &str, parameters: Vec<Value>) -> Result<Vec<Row>, SqlError> {
+        let run = || {
+            let mut statement = self.prepare_cached(statement)?;
+            let columns = statement.column_count();
+            let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let values = (0..columns).map(|column| {
+                    row.get(column).map(|value| match value {
+                        SqliteValue::Integer(value) => Value::Integer(value),
+                        SqliteValue::Text(value) => Value::Text(value),
+                        _ => Value::Null,
+                    })
+                });
+                found.push(Row::new(values.collect::<Result<_, _>>()?));
+            }
+            Ok(found)
+        };
+        run().map_err(|error: rusqlite::Error| SqlError(error.to_string()))
+    }
+}
+
+/// An empty database in memory.
+pub(crate) fn database() -> Connection {
+    Connection::open_in_memory().expect("a database")
+}
+
+/// A number that changes when the schema does.
+pub(crate) fn schema_digest(database: &Connection) -> u64 {
+    let schema: Vec<String> = database
+        .prepare("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
+        .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
+        .expect("the schema");
+    let digest: [u8; 32] = Sha256::digest(schema.join(";")).into();
+    u64::from_be_bytes(digest[..8].try_into().expect("8 bytes"))
+}
