@@ -1,9 +1,12 @@
 //! The management API, for the network's own token only.
 //!
 //! - `PUT /api/v1/network`: loads a whole network, and publishes its documents
-//! - `GET /api/v1/conversions?offer_id=1&limit=100`: the newest conversions and refusals of an offer
+//! - `GET /api/v1/conversions?offer_id=1&limit=100&before=17`: the newest conversions and refusals of an offer, or those
+//!   before the rows with an ID
 //!
 //! Errors are problem details (RFC 9457).
+
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -13,7 +16,7 @@ use super::directory;
 use super::ledgers::Ledgers;
 use super::request::{BodyError, Request};
 use super::settings::{Misconfigured, Settings};
-use super::{Unreachable, log, respond};
+use super::{Unreachable, kv, log, respond};
 use crate::catalog::Network;
 use crate::json::JsonError;
 use crate::tracking::id::OfferId;
@@ -21,6 +24,9 @@ use crate::tracking::query::Query;
 
 /// The longest network that is read at once, in bytes.
 const MAX_NETWORK_BYTES: usize = 1024 * 1024;
+
+/// How long KV may take to publish a document.
+const PUBLISH_LIMIT: Duration = Duration::from_secs(20);
 
 /// The most rows of each kind in one answer.
 const MAX_ROWS: u32 = 1_000;
@@ -87,12 +93,9 @@ struct Loaded<'l> {
 async fn load_network(json: &str, settings: &Settings) -> std::result::Result<Response, ApiError> {
     let kv = settings.kv.as_ref()?;
     let documents = Network::parse(json)?.documents()?;
-    let writes = documents.iter().map(|document| async {
-        match kv.put(&document.key, document.value.as_str()) {
-            Ok(put) => put.execute().await,
-            Err(error) => Err(error),
-        }
-    });
+    let writes = documents
+        .iter()
+        .map(|document| kv::write(kv, &document.key, &document.value, None, PUBLISH_LIMIT));
     for result in join_all(writes).await {
         result.map_err(|error| {
             log::error("publish_failed", &error);
@@ -128,7 +131,13 @@ async fn conversions(query: &str, settings: &Settings) -> std::result::Result<Re
                 "is not between 1 and 1000",
             ))?,
     };
-    let newest = Ledgers::of(settings)?.newest(offer, limit).await?;
+    let before = match query.get("before") {
+        None => i64::MAX,
+        Some(id) => id
+            .parse()
+            .map_err(|_| ApiError::InvalidParameter("before", "is not the ID of a row"))?,
+    };
+    let newest = Ledgers::of(settings)?.newest(offer, before, limit).await?;
     Ok(respond::json(&newest)?)
 }
 

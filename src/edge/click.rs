@@ -20,7 +20,7 @@ use crate::tracking::partner::Partner;
 
 pub(super) async fn answer(
     request: &Request,
-    settings: &Settings,
+    settings: &Rc<Settings>,
     context: &Context,
 ) -> Result<Response> {
     if !matches!(request.method(), "GET" | "HEAD") {
@@ -58,24 +58,20 @@ pub(super) async fn answer(
 /// The document, without waiting if there is a copy that can serve.
 async fn find<D: Document>(
     id: D::Id,
-    settings: &Settings,
+    settings: &Rc<Settings>,
     context: &Context,
 ) -> std::result::Result<Option<Rc<D>>, Unreachable> {
-    let kv = settings.kv.as_ref().map_err(|error| {
-        log::error("misconfigured", error);
-        Unreachable
-    })?;
     match directory::known(id, runtime::now()) {
         Known::Fresh(document) => Ok(document),
         Known::Stale(document) => {
-            let kv = kv.clone();
+            let settings = Rc::clone(settings);
             context.wait_until(async move {
                 // What fails is in the log, and the copy goes on serving.
-                let _ = directory::read::<D>(&kv, id).await;
+                let _ = directory::read::<D>(id, &settings).await;
             });
             Ok(document)
         }
-        Known::Unknown => directory::read(kv, id).await,
+        Known::Unknown => directory::read(id, settings).await,
     }
 }
 

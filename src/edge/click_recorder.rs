@@ -3,14 +3,14 @@
 //! The open page is a plain buffer that belongs to no request. It is written when it is full, when its second is over
 //! and another click comes, or when the timer ends that its first click has set.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use worker::Context;
 use worker::kv::KvStore;
 
-use super::{log, runtime};
+use super::{kv, log, runtime};
 use crate::tracking::click_page::{ClickPage, Session};
 use crate::tracking::transaction_id::{ClickTime, PageName, TransactionId};
 
@@ -26,6 +26,9 @@ const TRIES: [Duration; 3] = [
 
 /// How long one try may take.
 const TRY_LIMIT: Duration = Duration::from_secs(5);
+
+/// The most pages that wait to be written, while KV is slow or failing: at some 30 KB, 15 MB of the isolate's 128.
+const MAX_WAITING: usize = 512;
 
 /// How much longer than its longest session a page is kept, for those who look for it late.
 const KEPT_LONGER: TimeDelta = TimeDelta::days(2);
@@ -111,24 +114,43 @@ async fn write(page: ClickPage, kv: &KvStore) {
     let (key, text, expires) = page.close();
     let expires = expires.checked_add_signed(KEPT_LONGER).unwrap_or(expires);
     let expires = u64::try_from(expires.timestamp()).unwrap_or(u64::MAX);
-    let mut cause = String::new();
-    for wait in TRIES {
-        runtime::sleep(wait).await;
-        let put = async {
-            kv.put(&key, text.as_str())?
-                .expiration(expires)
-                .execute()
-                .await
-        };
-        match runtime::within(TRY_LIMIT, put).await {
-            Some(Ok(())) => return,
-            Some(Err(error)) => cause = error.to_string(),
-            None => "no answer".clone_into(&mut cause),
+    let mut cause = "too many pages wait to be written".to_owned();
+    if let Some(_waiting) = Waiting::begin() {
+        for wait in TRIES {
+            runtime::sleep(wait).await;
+            match kv::write(kv, &key, &text, Some(expires), TRY_LIMIT).await {
+                Ok(()) => return,
+                Err(error) => cause = error,
+            }
         }
     }
     let clicks = text.lines().count().saturating_sub(1);
     log::error(
         "click_page_lost",
-        &format!("{key}: the sub IDs of {clicks} clicks: {cause}"),
+        &format!("the sub IDs of {clicks} clicks: {cause}"),
     );
+}
+
+thread_local! {
+    static WAITING: Cell<usize> = const { Cell::new(0) };
+}
+
+/// One of the pages that wait to be written.
+struct Waiting;
+
+impl Waiting {
+    /// `None` when there are too many.
+    fn begin() -> Option<Self> {
+        let waiting = WAITING.get();
+        (waiting < MAX_WAITING).then(|| {
+            WAITING.set(waiting.saturating_add(1));
+            Self
+        })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        WAITING.set(WAITING.get().saturating_sub(1));
+    }
 }

@@ -1,7 +1,8 @@
 //! The isolate's own copies of the published documents, so that a click waits for no read.
 //!
 //! A copy is served as it is for [`FRESH`]; then it is still served, and read again in the background; after
-//! [`STALE`] it is read again first. Only when KV does not answer is an older one served, up to [`TOO_OLD`].
+//! [`STALE`] it is read again first. Only when KV does not answer is an older one served, up to the age that the
+//! setting `DOCUMENT_MAX_AGE_SECONDS` allows.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,9 +13,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
-use worker::kv::KvStore;
 
-use super::{Unreachable, log, runtime};
+use super::settings::Settings;
+use super::{Unreachable, kv, log, runtime};
 use crate::json;
 use crate::tracking::id::{OfferId, PartnerId};
 use crate::tracking::offer::OfferDocument;
@@ -25,9 +26,6 @@ const FRESH: TimeDelta = TimeDelta::seconds(30);
 
 /// How old a copy may be that is served while a newer one is on its way.
 const STALE: TimeDelta = TimeDelta::minutes(5);
-
-/// How old a copy may be that is served because KV is out of reach.
-const TOO_OLD: TimeDelta = TimeDelta::hours(24);
 
 /// How long KV may take: a visitor does not wait longer.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -109,10 +107,10 @@ pub(super) fn known<D: Document>(id: D::Id, now: DateTime<Utc>) -> Known<D> {
 
 /// Reads a document from KV and keeps a copy; where KV fails, an old copy may serve.
 pub(super) async fn read<D: Document>(
-    kv: &KvStore,
     id: D::Id,
+    settings: &Settings,
 ) -> Result<Option<Rc<D>>, Unreachable> {
-    match fetch::<D>(kv, id).await {
+    match fetch::<D>(id, settings).await {
         Ok(document) => {
             let document = document.map(Rc::new);
             keep(id, document.clone());
@@ -122,7 +120,9 @@ pub(super) async fn read<D: Document>(
             log::error("directory_read_failed", &cause);
             let now = runtime::now();
             D::copies().with_borrow(|copies| match copies.get(&id) {
-                Some(copy) if now.signed_duration_since(copy.read_at) <= TOO_OLD => {
+                Some(copy)
+                    if now.signed_duration_since(copy.read_at) <= settings.document_max_age =>
+                {
                     Ok(copy.document.clone())
                 }
                 _ => Err(Unreachable),
@@ -133,12 +133,12 @@ pub(super) async fn read<D: Document>(
 
 /// The document, from the copy or from KV.
 pub(super) async fn get<D: Document>(
-    kv: &KvStore,
     id: D::Id,
+    settings: &Settings,
 ) -> Result<Option<Rc<D>>, Unreachable> {
     match known(id, runtime::now()) {
         Known::Fresh(document) => Ok(document),
-        Known::Stale(_) | Known::Unknown => read(kv, id).await,
+        Known::Stale(_) | Known::Unknown => read(id, settings).await,
     }
 }
 
@@ -148,12 +148,10 @@ pub(super) fn forget() {
     PARTNERS.with_borrow_mut(HashMap::clear);
 }
 
-async fn fetch<D: Document>(kv: &KvStore, id: D::Id) -> Result<Option<D>, String> {
+async fn fetch<D: Document>(id: D::Id, settings: &Settings) -> Result<Option<D>, String> {
     let key = D::key(id);
-    let json = runtime::within(TIME_LIMIT, kv.get(&key).text())
-        .await
-        .ok_or_else(|| format!("{key}: no answer"))?
-        .map_err(|error| format!("{key}: {error}"))?;
+    let kv = settings.kv.as_ref().map_err(ToString::to_string)?;
+    let json = kv::read(kv, &key, TIME_LIMIT).await?;
     json.map(|json| json::read(&json).map_err(|error| format!("{key}: {error}")))
         .transpose()
 }

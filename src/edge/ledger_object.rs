@@ -1,42 +1,76 @@
 //! The Durable Object that keeps the ledger of one offer.
+//!
+//! Its alarm looks for the sessions that KV did not show when a postback came.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
 
 use super::object::{self, ObjectSql, reply};
+use super::settings::Settings;
+use super::{kv, log, runtime};
 use crate::ledger;
+use crate::ledger::Awaited;
 use crate::ledger::message::{Message, Newest};
 use crate::sql::SqlError;
+use crate::tracking::click_page;
+use crate::tracking::transaction_id::PageName;
 
-/// The object; `ledger` is opened by the first message, because a constructor that failed would fail for ever.
-#[durable_object(fetch)]
+/// The most sessions that one alarm looks for; each may be in a page of its own, and an event has 1,000 subrequests.
+const MAX_SEARCHES: u32 = 100;
+
+/// How long KV may take to show a page.
+const PAGE_TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// When a search is tried again that KV did not answer.
+const RETRY_AFTER: TimeDelta = TimeDelta::minutes(1);
+
+/// The object; the ledger is opened by the first event, because a constructor that failed would fail for ever.
+#[durable_object(alarm)]
 pub struct Ledger {
     state: State,
-    ledger: RefCell<Option<ledger::Ledger<ObjectSql>>>,
+    env: Env,
+    opened: RefCell<Option<ledger::Ledger<ObjectSql>>>,
+    /// When the alarm is set for, as far as this object has set it since it woke.
+    alarm: Cell<Option<DateTime<Utc>>>,
 }
 
 impl DurableObject for Ledger {
-    fn new(state: State, _env: Env) -> Self {
+    fn new(state: State, env: Env) -> Self {
         Self {
             state,
-            ledger: RefCell::new(None),
+            env,
+            opened: RefCell::new(None),
+            alarm: Cell::new(None),
         }
     }
 
     async fn fetch(&self, request: Request) -> Result<Response> {
-        object::answer(request, |message| self.handle(message)).await
+        let response = object::answer(request, |message| self.handle(message)).await;
+        self.set_alarm(None).await;
+        response
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        self.alarm.set(None);
+        let retry_at = match self.find_sessions().await {
+            Ok(()) => None,
+            Err(cause) => {
+                log::error("session_search_failed", &cause);
+                runtime::now().checked_add_signed(RETRY_AFTER)
+            }
+        };
+        self.set_alarm(retry_at).await;
+        Response::ok("")
     }
 }
 
 impl Ledger {
     fn handle(&self, message: Message) -> std::result::Result<String, SqlError> {
-        let mut opened = self.ledger.borrow_mut();
-        let ledger = match &mut *opened {
-            Some(ledger) => ledger,
-            closed => closed.insert(ledger::Ledger::open(ObjectSql::of(&self.state))?),
-        };
-        match message {
+        self.with_ledger(|ledger| match message {
             Message::Claim {
                 conversion,
                 uniqueness,
@@ -46,13 +80,89 @@ impl Ledger {
             }
             Message::Fence { unique_id, epoch } => reply(ledger.fence(&unique_id, epoch)),
             Message::Refuse(refusal) => reply(ledger.refuse(&refusal)),
-            Message::Newest { limit } => reply(ledger.conversions(limit).and_then(|conversions| {
-                let refusals = ledger.refusals(limit)?;
-                Ok(Newest {
-                    conversions,
-                    refusals,
-                })
-            })),
+            Message::Newest { before, limit } => {
+                reply(ledger.conversions(before, limit).and_then(|conversions| {
+                    Ok(Newest {
+                        conversions,
+                        refusals: ledger.refusals(before, limit)?,
+                    })
+                }))
+            }
+        })
+    }
+
+    fn with_ledger<T>(
+        &self,
+        action: impl FnOnce(&ledger::Ledger<ObjectSql>) -> std::result::Result<T, SqlError>,
+    ) -> std::result::Result<T, SqlError> {
+        let mut opened = self.opened.borrow_mut();
+        match &mut *opened {
+            Some(ledger) => action(ledger),
+            closed => {
+                let first_search = Settings::of(&self.env).first_session_search;
+                let sql = ObjectSql::of(&self.state);
+                action(closed.insert(ledger::Ledger::open(sql, first_search, runtime::now())?))
+            }
         }
+    }
+
+    /// Sets the alarm for the next search, or for `at`. Nothing is awaited between the write of a conversion and this,
+    /// so both become durable together.
+    async fn set_alarm(&self, at: Option<DateTime<Utc>>) {
+        let next = match self.with_ledger(ledger::Ledger::next_search) {
+            Ok(next) => next.map(|next| at.map_or(next, |at| next.max(at))),
+            Err(error) => return log::error("next_search_unknown", &error),
+        };
+        if next == self.alarm.get() {
+            return;
+        }
+        if let Some(next) = next {
+            // What is due already is due in a moment.
+            let wait = next.signed_duration_since(runtime::now());
+            let wait = wait
+                .to_std()
+                .unwrap_or_default()
+                .max(Duration::from_millis(1));
+            if let Err(error) = self.state.storage().set_alarm(wait).await {
+                return log::error("alarm_not_set", &error);
+            }
+        }
+        self.alarm.set(next);
+    }
+
+    /// Looks for the sessions that are due. What was found before something fails stays found.
+    async fn find_sessions(&self) -> std::result::Result<(), String> {
+        let settings = Settings::of(&self.env);
+        let kv = settings.kv.as_ref().map_err(ToString::to_string)?;
+        let now = runtime::now();
+        let due = self
+            .with_ledger(|ledger| ledger.awaited(now, MAX_SEARCHES))
+            .map_err(|error| error.to_string())?;
+        let mut pages: HashMap<String, Option<String>> = HashMap::new();
+        for awaited in due {
+            let key = PageName::in_transaction_id(&awaited.transaction_id)
+                .map(PageName::key)
+                .unwrap_or_default();
+            if !pages.contains_key(&key) {
+                pages.insert(key.clone(), kv::read(kv, &key, PAGE_TIME_LIMIT).await?);
+            }
+            let page = pages.get(&key).and_then(Option::as_deref);
+            self.conclude(&awaited, page, now)
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn conclude(
+        &self,
+        awaited: &Awaited,
+        page: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> std::result::Result<(), SqlError> {
+        let session = page.and_then(|page| click_page::find(page, &awaited.transaction_id));
+        self.with_ledger(|ledger| match session {
+            Some(session) => ledger.fill_in(awaited, &session),
+            None => ledger.put_off(awaited, now),
+        })
     }
 }

@@ -64,8 +64,14 @@ impl Ledgers {
     }
 
     /// The newest conversions and refusals of an offer.
-    pub(super) async fn newest(&self, offer: OfferId, limit: u32) -> Result<Newest, Unreachable> {
-        self.send(offer, &ledger::Message::Newest { limit }).await
+    pub(super) async fn newest(
+        &self,
+        offer: OfferId,
+        before: i64,
+        limit: u32,
+    ) -> Result<Newest, Unreachable> {
+        self.send(offer, &ledger::Message::Newest { before, limit })
+            .await
     }
 
     /// Goes the way of [`crate::registry`].

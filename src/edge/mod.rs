@@ -15,6 +15,7 @@ mod api;
 mod click;
 mod click_recorder;
 mod directory;
+mod kv;
 mod ledger_object;
 mod ledgers;
 mod log;

@@ -11,7 +11,7 @@ use super::directory;
 use super::ledgers::Ledgers;
 use super::request::{BodyError, Request};
 use super::settings::{Misconfigured, Settings};
-use super::{Unreachable, log, respond, runtime};
+use super::{Unreachable, kv, log, respond, runtime};
 use crate::tracking::click_page::{self, Session};
 use crate::tracking::offer::OfferDocument;
 use crate::tracking::partner::Partner;
@@ -84,14 +84,15 @@ async fn judge(
         (Err(error), _) => return Err(misconfigured(error)),
         (_, Err(error)) => return Err(misconfigured(&error)),
     };
-    let offer = directory::get::<OfferDocument>(kv, subject.offer());
+    let offer = directory::get::<OfferDocument>(subject.offer(), settings);
     let (document, partner, session) = match &subject {
         Subject::Click(id) => {
             let (document, session) = join(offer, find_session(kv, id)).await;
             (document?, None, session)
         }
         Subject::Partner(_, Some(partner)) => {
-            let (document, partner) = join(offer, directory::get::<Partner>(kv, *partner)).await;
+            let (document, partner) =
+                join(offer, directory::get::<Partner>(*partner, settings)).await;
             (document?, partner?, None)
         }
         Subject::Partner(_, None) => (offer.await?, None, None),
@@ -138,15 +139,10 @@ fn misconfigured(error: &Misconfigured) -> Unreachable {
 
 /// The session of a click, if KV shows its page.
 async fn find_session(kv: &KvStore, id: &TransactionId) -> Option<Session<'static>> {
-    let key = id.page.key();
-    match runtime::within(PAGE_TIME_LIMIT, kv.get(&key).text()).await {
-        Some(Ok(page)) => click_page::find(&page?, id),
-        Some(Err(error)) => {
-            log::error("click_page_unreadable", &error);
-            None
-        }
-        None => {
-            log::error("click_page_unreadable", &"no answer");
+    match kv::read(kv, &id.page.key(), PAGE_TIME_LIMIT).await {
+        Ok(page) => click_page::find(&page?, id.as_str()),
+        Err(cause) => {
+            log::error("click_page_unreadable", &cause);
             None
         }
     }

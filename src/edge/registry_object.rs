@@ -10,18 +10,18 @@ use crate::registry;
 use crate::registry::message::{self, Message};
 use crate::sql::SqlError;
 
-/// The object; `registry` is opened by the first message, because a constructor that failed would fail for ever.
+/// The object; the registry is opened by the first message, because a constructor that failed would fail for ever.
 #[durable_object(fetch)]
 pub struct Registry {
     state: State,
-    registry: RefCell<Option<registry::Registry<ObjectSql>>>,
+    opened: RefCell<Option<registry::Registry<ObjectSql>>>,
 }
 
 impl DurableObject for Registry {
     fn new(state: State, _env: Env) -> Self {
         Self {
             state,
-            registry: RefCell::new(None),
+            opened: RefCell::new(None),
         }
     }
 
@@ -35,7 +35,7 @@ impl Registry {
         &self,
         Message { unique_id, request }: Message,
     ) -> std::result::Result<String, SqlError> {
-        let mut opened = self.registry.borrow_mut();
+        let mut opened = self.opened.borrow_mut();
         let registry = match &mut *opened {
             Some(registry) => registry,
             closed => closed.insert(registry::Registry::open(ObjectSql::of(&self.state))?),

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use chrono::TimeDelta;
 use thiserror::Error;
 use worker::kv::KvStore;
 use worker::{Env, ObjectNamespace};
@@ -28,6 +29,11 @@ pub(super) struct Settings {
     pub(super) admin_token: Result<Secret, Misconfigured>,
     /// `FALLBACK_URL`: where visitors go whom an offer does not take, and who has no fallback of its own.
     pub(super) fallback_url: Result<Option<PlainUrl>, Misconfigured>,
+    /// `DOCUMENT_MAX_AGE_SECONDS`: how old a copy of a document may be that is served while KV is out of reach.
+    pub(super) document_max_age: TimeDelta,
+    /// `FIRST_SESSION_SEARCH_SECONDS`: how long after a postback a click's page is looked for again that KV did not
+    /// show. KV remembers a miss for half a minute, and shows a write after a minute or more.
+    pub(super) first_session_search: TimeDelta,
     /// `KV`: documents and click pages.
     pub(super) kv: Result<KvStore, Misconfigured>,
     /// `LEDGER`: the ledgers, one for each offer.
@@ -71,6 +77,8 @@ impl Settings {
                     }),
                 _ => Ok(None),
             },
+            document_max_age: seconds(env, "DOCUMENT_MAX_AGE_SECONDS", 86_400),
+            first_session_search: seconds(env, "FIRST_SESSION_SEARCH_SECONDS", 75),
             kv: env.kv("KV").map_err(|_| missing("KV")),
             ledgers: env.durable_object("LEDGER").map_err(|_| missing("LEDGER")),
             registries: env
@@ -102,6 +110,22 @@ impl Settings {
             }
         }
     }
+}
+
+/// A span of time of up to a year; what is no such number is logged, and the default holds.
+fn seconds(env: &Env, name: &'static str, default: u32) -> TimeDelta {
+    let seconds = match env.var(name) {
+        Err(_) => default,
+        Ok(value) => match value.to_string().parse() {
+            Ok(seconds) if seconds <= 365 * 86_400 => seconds,
+            _ => {
+                let problem = "is not a number of seconds up to a year".to_owned();
+                log::error("misconfigured", &Misconfigured { name, problem });
+                default
+            }
+        },
+    };
+    TimeDelta::seconds(seconds.into())
 }
 
 fn secret(env: &Env, name: &'static str) -> Result<String, Misconfigured> {

@@ -43,6 +43,8 @@ pub enum Message {
     Refuse(Box<Conversion>),
     /// Show the newest rows: [`Newest`].
     Newest {
+        /// Only what came before the rows with this ID.
+        before: i64,
         /// The most of each kind.
         limit: u32,
     },

@@ -9,9 +9,12 @@
 pub mod message;
 mod record;
 mod schema;
+mod sessions;
 
 pub use record::Recorded;
+pub use sessions::Awaited;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::registry::Epoch;
@@ -22,6 +25,12 @@ use record::COLUMNS;
 
 /// The most refusals that are kept: enough to see why an integration fails, and no way to fill the disk.
 pub const MAX_REFUSALS: i64 = 1_000;
+
+/// How long a refusal is kept at the most; older ones go when the ledger is opened.
+pub const MAX_REFUSAL_AGE: TimeDelta = TimeDelta::days(90);
+
+/// IDs pass through a JavaScript number: they stay under 2^53.
+const MAX_ID: i64 = (1 << 53) - 1;
 
 /// What became of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,13 +68,20 @@ pub enum Fenced {
 #[derive(Debug)]
 pub struct Ledger<S> {
     sql: S,
+    first_search: TimeDelta,
 }
 
 impl<S: Sql> Ledger<S> {
-    /// Opens the ledger in a database, and brings its schema up to date.
-    pub fn open(sql: S) -> Result<Self, SqlError> {
+    /// Opens the ledger in a database, brings its schema up to date and drops what is too old. A session that KV did not
+    /// show is looked for again `first_search` after the postback.
+    pub fn open(sql: S, first_search: TimeDelta, now: DateTime<Utc>) -> Result<Self, SqlError> {
         sql::migrate(&sql, schema::MIGRATIONS)?;
-        Ok(Self { sql })
+        let oldest = now.checked_sub_signed(MAX_REFUSAL_AGE).unwrap_or(now);
+        sql.run(
+            "DELETE FROM refusals WHERE received_at < ?",
+            vec![oldest.timestamp_millis().into()],
+        )?;
+        Ok(Self { sql, first_search })
     }
 
     /// Records a conversion, unless an earlier one of the same transaction and goal rules it out.
@@ -81,10 +97,7 @@ impl<S: Sql> Ledger<S> {
             }
             Uniqueness::Unlimited => "",
         };
-        if self
-            .insert("conversions", &conversion, condition)?
-            .is_some()
-        {
+        if self.insert_conversion(&conversion, None, condition)? {
             return Ok(Outcome::Recorded);
         }
         self.refuse(&conversion.refused(&Rejection::DuplicateConversion))?;
@@ -103,18 +116,10 @@ impl<S: Sql> Ledger<S> {
         let Some(unique_id) = conversion.conversion_unique_id.as_deref() else {
             return Err(SqlError("a unique claim without its ID".to_owned()));
         };
-        let mut row = record::to_row(&conversion);
-        row.push(epoch.into());
-        // ?3 is the unique ID, the last the epoch.
-        let condition = format!(
-            " WHERE NOT EXISTS (SELECT 1 FROM fences WHERE unique_id = ?3 AND epoch >= ?{0}) \
-             ON CONFLICT DO NOTHING",
-            row.len()
-        );
-        if self
-            .insert_row("conversions", row, ", unique_epoch", &condition)?
-            .is_some()
-        {
+        // ?3 is the unique ID, ?42 the epoch.
+        let condition = " WHERE NOT EXISTS (SELECT 1 FROM fences WHERE unique_id = ?3 AND epoch >= ?42) \
+             ON CONFLICT DO NOTHING";
+        if self.insert_conversion(&conversion, Some(epoch), condition)? {
             return Ok(UniqueOutcome::Recorded);
         }
         if self.has_unique_id(unique_id)? {
@@ -147,7 +152,8 @@ impl<S: Sql> Ledger<S> {
 
     /// Keeps a refusal, and drops those beyond [`MAX_REFUSALS`].
     pub fn refuse(&self, refusal: &Conversion) -> Result<(), SqlError> {
-        if let Some(id) = self.insert("refusals", refusal, "")? {
+        let inserted = self.insert("refusals", &COLUMNS, record::to_row(refusal), "")?;
+        if let Some(id) = inserted {
             self.sql.run(
                 "DELETE FROM refusals WHERE id <= ?",
                 vec![Value::Integer(id.saturating_sub(MAX_REFUSALS))],
@@ -156,39 +162,44 @@ impl<S: Sql> Ledger<S> {
         Ok(())
     }
 
-    /// The newest conversions, newest first.
-    pub fn conversions(&self, limit: u32) -> Result<Vec<Recorded>, SqlError> {
-        self.newest("conversions", limit)
+    /// The newest conversions before the one with the ID `before`, newest first.
+    pub fn conversions(&self, before: i64, limit: u32) -> Result<Vec<Recorded>, SqlError> {
+        self.newest("conversions", before, limit)
     }
 
-    /// The newest refusals, newest first.
-    pub fn refusals(&self, limit: u32) -> Result<Vec<Recorded>, SqlError> {
-        self.newest("refusals", limit)
+    /// The newest refusals before the one with the ID `before`, newest first.
+    pub fn refusals(&self, before: i64, limit: u32) -> Result<Vec<Recorded>, SqlError> {
+        self.newest("refusals", before, limit)
+    }
+
+    /// Whether the conversion was inserted, or the condition kept it out.
+    fn insert_conversion(
+        &self,
+        conversion: &Conversion,
+        unique_epoch: Option<Epoch>,
+        condition: &str,
+    ) -> Result<bool, SqlError> {
+        let mut row = record::to_row(conversion);
+        row.push(self.first_due(conversion).into());
+        row.push(unique_epoch.into());
+        let columns = [&COLUMNS[..], &["session_due_at", "unique_epoch"]].concat();
+        let inserted = self.insert("conversions", &columns, row, condition)?;
+        Ok(inserted.is_some())
     }
 
     /// The new row's ID, unless the condition kept it out.
     fn insert(
         &self,
         table: &str,
-        conversion: &Conversion,
-        condition: &str,
-    ) -> Result<Option<i64>, SqlError> {
-        self.insert_row(table, record::to_row(conversion), "", condition)
-    }
-
-    /// The same, with values for further columns at the end of the row.
-    fn insert_row(
-        &self,
-        table: &str,
+        columns: &[&str],
         row: Vec<Value>,
-        further_columns: &str,
         condition: &str,
     ) -> Result<Option<i64>, SqlError> {
-        let columns = COLUMNS.join(", ");
         let places: Vec<String> = (1..=row.len()).map(|n| format!("?{n}")).collect();
-        let places = places.join(", ");
         let statement = format!(
-            "INSERT INTO {table} ({columns}{further_columns}) SELECT {places}{condition} RETURNING id"
+            "INSERT INTO {table} ({}) SELECT {}{condition} RETURNING id",
+            columns.join(", "),
+            places.join(", "),
         );
         let rows = self.sql.run(&statement, row)?;
         rows.into_iter()
@@ -197,14 +208,12 @@ impl<S: Sql> Ledger<S> {
             .transpose()
     }
 
-    fn newest(&self, table: &str, limit: u32) -> Result<Vec<Recorded>, SqlError> {
+    fn newest(&self, table: &str, before: i64, limit: u32) -> Result<Vec<Recorded>, SqlError> {
+        let columns = COLUMNS.join(", ");
         self.sql
             .run(
-                &format!(
-                    "SELECT id, {} FROM {table} ORDER BY id DESC LIMIT ?",
-                    COLUMNS.join(", ")
-                ),
-                vec![Value::Integer(limit.into())],
+                &format!("SELECT id, {columns} FROM {table} WHERE id < ? ORDER BY id DESC LIMIT ?"),
+                vec![before.min(MAX_ID).into(), i64::from(limit).into()],
             )?
             .into_iter()
             .map(record::from_row)

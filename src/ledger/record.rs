@@ -157,7 +157,7 @@ pub(super) fn from_row(mut row: Row) -> Result<Recorded, SqlError> {
 }
 
 /// An empty text is stored as null, which takes no room.
-fn text(value: &str) -> Value {
+pub(super) fn text(value: &str) -> Value {
     (!value.is_empty()).then_some(value).into()
 }
 
@@ -179,7 +179,8 @@ fn narrow<T: TryFrom<u32>>(value: i64) -> Result<T, SqlError> {
         .ok_or_else(|| SqlError(format!("unexpected integer {value}")))
 }
 
-fn time(milliseconds: i64) -> Result<DateTime<Utc>, SqlError> {
+/// Reads a time as it is stored.
+pub(super) fn time(milliseconds: i64) -> Result<DateTime<Utc>, SqlError> {
     DateTime::from_timestamp_millis(milliseconds)
         .ok_or_else(|| SqlError(format!("unexpected time {milliseconds}")))
 }

@@ -27,5 +27,9 @@ pub(super) const MIGRATIONS: Migrations = &[&[
     "ALTER TABLE conversions ADD COLUMN unique_epoch INTEGER",
     "CREATE UNIQUE INDEX conversions_by_unique_id ON conversions (conversion_unique_id) \
      WHERE unique_epoch IS NOT NULL",
+    // When the session of a click is looked for again, and how often it was; null where it is not.
+    "ALTER TABLE conversions ADD COLUMN session_due_at INTEGER",
+    "ALTER TABLE conversions ADD COLUMN session_searches INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX conversions_by_session_due ON conversions (session_due_at) WHERE session_due_at IS NOT NULL",
     "CREATE TABLE fences (unique_id TEXT PRIMARY KEY, epoch INTEGER NOT NULL) STRICT, WITHOUT ROWID",
 ]];

@@ -16,6 +16,10 @@ fn time() -> DateTime<Utc> {
     "2026-06-01T12:00:00.123Z".parse().expect("a time")
 }
 
+pub(crate) fn open<S: Sql>(sql: S) -> Result<Ledger<S>, SqlError> {
+    Ledger::open(sql, TimeDelta::seconds(75), time())
+}
+
 pub(crate) fn conversion(transaction_id: &str, goal: Option<u32>) -> Conversion {
     Conversion {
         click: Some(ConvertedClick {
@@ -44,7 +48,7 @@ pub(crate) fn conversion(transaction_id: &str, goal: Option<u32>) -> Conversion 
 #[test]
 fn keeps_every_field() {
     let database = database();
-    let ledger = Ledger::open(&database).expect("ledger");
+    let ledger = open(&database).expect("ledger");
     let full = Conversion {
         session: Session {
             country: "DE".to_owned(),
@@ -71,7 +75,7 @@ fn keeps_every_field() {
         assert_eq!(outcome, Ok(Outcome::Recorded));
     }
     let recorded: Vec<_> = ledger
-        .conversions(10)
+        .conversions(i64::MAX, 10)
         .expect("conversions")
         .into_iter()
         .map(|recorded| (recorded.id, recorded.conversion))
@@ -82,7 +86,7 @@ fn keeps_every_field() {
 #[test]
 fn keeps_a_duplicate_as_a_refusal() {
     let database = database();
-    let ledger = Ledger::open(&database).expect("ledger");
+    let ledger = open(&database).expect("ledger");
     let check = |goal, uniqueness, expected| {
         assert_eq!(
             ledger.claim(conversion("t", goal), uniqueness),
@@ -97,8 +101,11 @@ fn keeps_a_duplicate_as_a_refusal() {
     // One that was recorded while multiple conversions were on counts when they are off again.
     check(Some(2), Uniqueness::Unlimited, Outcome::Recorded);
     check(Some(2), Uniqueness::Transaction, Outcome::Duplicate);
-    assert_eq!(ledger.conversions(10).expect("conversions").len(), 4);
-    let refusals = ledger.refusals(10).expect("refusals");
+    assert_eq!(
+        ledger.conversions(i64::MAX, 10).expect("conversions").len(),
+        4
+    );
+    let refusals = ledger.refusals(i64::MAX, 10).expect("refusals");
     assert_eq!(refusals.len(), 3);
     for Recorded { conversion, .. } in refusals {
         assert_eq!(
@@ -109,15 +116,107 @@ fn keeps_a_duplicate_as_a_refusal() {
 }
 
 #[test]
+fn a_session_is_filled_in_and_nothing_else() {
+    let database = database();
+    let ledger = open(&database).expect("ledger");
+    let paid = Conversion {
+        payout: "1.5".parse().expect("money"),
+        ..conversion("t", None)
+    };
+    ledger
+        .claim(paid.clone(), Uniqueness::Transaction)
+        .expect("recorded");
+    let due = time() + TimeDelta::seconds(75);
+    assert_eq!(ledger.next_search(), Ok(Some(due)));
+    assert_eq!(
+        ledger.awaited(due - TimeDelta::milliseconds(1), 10),
+        Ok(vec![])
+    );
+    let awaited = ledger.awaited(due, 10).expect("awaited");
+    assert_eq!(awaited[0].transaction_id, "t");
+
+    let session = Session {
+        country: "DE".to_owned(),
+        ip: "192.0.2.1".to_owned(),
+        sub_ids: SubIds::from_fn(|name| name),
+    };
+    ledger.fill_in(&awaited[0], &session).expect("filled in");
+    assert_eq!(ledger.next_search(), Ok(None));
+    let filled = ledger
+        .conversions(i64::MAX, 10)
+        .expect("conversions")
+        .remove(0)
+        .conversion;
+    let state = filled.click.as_ref().map(|click| click.session_state);
+    assert_eq!(state, Some(SessionState::Recorded));
+    assert_eq!(filled.session, session);
+    let click = paid.click.clone();
+    let session = Session::default();
+    assert_eq!(
+        Conversion {
+            click,
+            session,
+            ..filled
+        },
+        paid
+    );
+}
+
+#[test]
+fn a_session_is_looked_for_during_a_day() {
+    let database = database();
+    let ledger = open(&database).expect("ledger");
+    ledger
+        .claim(conversion("t", None), Uniqueness::Transaction)
+        .expect("recorded");
+    let mut waits = Vec::new();
+    let mut now = time();
+    while let Some(due) = ledger.next_search().expect("an answer") {
+        waits.push((due - now).num_seconds());
+        now = due;
+        let awaited = ledger.awaited(now, 10).expect("awaited");
+        ledger.put_off(&awaited[0], now).expect("put off");
+    }
+    assert_eq!(waits, [75, 180, 600, 1_800, 7_200, 21_600, 54_000]);
+    let click = ledger
+        .conversions(i64::MAX, 10)
+        .expect("conversions")
+        .remove(0)
+        .conversion
+        .click;
+    assert_eq!(
+        click.map(|click| click.session_state),
+        Some(SessionState::Missing)
+    );
+}
+
+#[test]
+fn a_refusal_is_kept_for_90_days() {
+    let database = database();
+    let count = |opened_at| {
+        let ledger = Ledger::open(&database, TimeDelta::seconds(75), opened_at).expect("ledger");
+        ledger.refusals(i64::MAX, 10).expect("refusals").len()
+    };
+    open(&database)
+        .and_then(|ledger| ledger.refuse(&conversion("t", None)))
+        .expect("refused");
+    assert_eq!(count(time() + MAX_REFUSAL_AGE), 1);
+    assert_eq!(
+        count(time() + MAX_REFUSAL_AGE + TimeDelta::milliseconds(1)),
+        0
+    );
+}
+
+#[test]
 fn bounds_the_refusals() {
     let database = database();
-    let ledger = Ledger::open(&database).expect("ledger");
+    let ledger = open(&database).expect("ledger");
     for n in 0..MAX_REFUSALS + 50 {
         ledger
             .refuse(&conversion(&n.to_string(), None))
             .expect("refused");
     }
-    let refusals = ledger.refusals(u32::MAX).expect("refusals");
+    let refusals = ledger.refusals(i64::MAX, u32::MAX).expect("refusals");
     assert_eq!(
         refusals.len(),
         usize::try_from(MAX_REFUSALS).expect("a count")
@@ -128,7 +227,7 @@ fn bounds_the_refusals() {
 #[test]
 fn the_check_for_duplicates_uses_the_index() {
     let database = database();
-    Ledger::open(&database).expect("ledger");
+    open(&database).expect("ledger");
     let plan: String = database
         .query_row(
             "EXPLAIN QUERY PLAN SELECT 1 FROM conversions WHERE transaction_id = ?1 AND goal_id IS ?2",
@@ -145,10 +244,10 @@ fn the_check_for_duplicates_uses_the_index() {
 #[test]
 fn opens_a_database_again() {
     let database = database();
-    Ledger::open(&database)
+    open(&database)
         .and_then(|ledger| ledger.claim(conversion("t", None), Uniqueness::Transaction))
         .expect("recorded");
-    let again = Ledger::open(&database).expect("ledger");
+    let again = open(&database).expect("ledger");
     assert_eq!(
         again.claim(conversion("t", None), Uniqueness::Transaction),
         Ok(Outcome::Duplicate)
@@ -160,8 +259,8 @@ fn opens_a_database_again() {
 #[test]
 fn pins_the_schema() {
     let database = database();
-    Ledger::open(&database).expect("ledger");
-    assert_eq!(schema_digest(&database), 4_136_596_333_382_609_940);
+    open(&database).expect("ledger");
+    assert_eq!(schema_digest(&database), 1_309_262_995_605_313_490);
 }
 
 #[test]
@@ -179,7 +278,7 @@ proptest! {
         claims in prop::collection::vec((0..4u8, prop::option::of(1..3u32), any::<bool>()), 1..40),
     ) {
         let database = database();
-        let ledger = Ledger::open(&database).expect("ledger");
+        let ledger = open(&database).expect("ledger");
         let mut model = HashSet::new();
         let mut recorded = 0;
         for (transaction, goal, multiple) in claims {
@@ -189,6 +288,6 @@ proptest! {
             recorded += usize::from(expected == Outcome::Recorded);
             prop_assert_eq!(ledger.claim(conversion(&transaction.to_string(), goal), uniqueness), Ok(expected));
         }
-        prop_assert_eq!(ledger.conversions(u32::MAX).expect("conversions").len(), recorded);
+        prop_assert_eq!(ledger.conversions(i64::MAX, u32::MAX).expect("conversions").len(), recorded);
     }
 }

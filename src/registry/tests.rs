@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::claiming::{Claiming, End, Step};
 use super::message::{Request, object_name};
 use super::*;
-use crate::ledger::tests::conversion;
+use crate::ledger::tests::{conversion, open};
 use crate::ledger::{Fenced, Ledger, Outcome, UniqueOutcome};
 use crate::sql::native::{database, schema_digest};
 use crate::tracking::conversion::{Conversion, Uniqueness};
@@ -73,7 +73,7 @@ fn an_id_has_one_holder() {
 #[test]
 fn a_fence_keeps_late_claims_out() {
     let database = database();
-    let ledger = Ledger::open(&database).expect("ledger");
+    let ledger = open(&database).expect("ledger");
     let with_id = |transaction: &str| Conversion {
         conversion_unique_id: Some("x".to_owned()),
         ..conversion(transaction, None)
@@ -209,7 +209,7 @@ proptest! {
         let registry = Registry::open(failing(&databases[0])).expect("registry");
         let ledgers: Vec<_> = databases[1..]
             .iter()
-            .map(|database| Ledger::open(failing(database)).expect("ledger"))
+            .map(|database| open(failing(database)).expect("ledger"))
             .collect();
 
         let mut postbacks = offers.map(Driven::start);
@@ -257,7 +257,7 @@ proptest! {
         prop_assert_eq!(answers.len(), 5, "every postback is answered in the end");
         let recorded: usize = ledgers
             .iter()
-            .map(|ledger| ledger.conversions(10).expect("conversions").len())
+            .map(|ledger| ledger.conversions(i64::MAX, 10).expect("conversions").len())
             .sum();
         prop_assert_eq!(recorded, 1);
         prop_assert!(told_recorded <= 1);

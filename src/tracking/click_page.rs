@@ -101,12 +101,12 @@ impl ClickPage {
     }
 }
 
-/// Finds the session of a click in the text of its page.
-pub fn find(page: &str, id: &TransactionId) -> Option<Session<'static>> {
+/// Finds the session of a click in the text of its page, by the click's transaction ID.
+pub fn find(page: &str, id: &str) -> Option<Session<'static>> {
     let mut lines = page.strip_prefix(FORMAT)?.lines();
     let values = lines.find_map(|line| {
         let (start, values) = line.split_at_checked(LENGTH)?;
-        (start == id.as_str()).then_some(values)
+        (start == id).then_some(values)
     })?;
     // The first tab ends the ID.
     let mut values = values.split('\t').skip(1).map(unescape);
@@ -216,10 +216,10 @@ mod tests {
     #[test]
     fn a_line_counts_only_under_its_whole_id() {
         let page = format!("1\n{}\tDE\n", mint(0));
-        assert!(find(&page, &mint(0)).is_some());
-        assert_eq!(find(&page, &mint(1)), None);
-        assert_eq!(find(&page.replace("1\n", "2\n"), &mint(0)), None);
-        assert_eq!(find("", &mint(0)), None);
+        assert!(find(&page, mint(0).as_str()).is_some());
+        assert_eq!(find(&page, mint(1).as_str()), None);
+        assert_eq!(find(&page.replace("1\n", "2\n"), mint(0).as_str()), None);
+        assert_eq!(find("", mint(0).as_str()), None);
     }
 
     proptest! {
@@ -239,14 +239,14 @@ mod tests {
             }
             let (_, text, _) = page.close();
             for (id, session) in sessions {
-                prop_assert_eq!(find(&text, &id), Some(session));
+                prop_assert_eq!(find(&text, id.as_str()), Some(session));
             }
         }
 
         #[test]
         fn reads_anything_without_panic(text: String) {
-            find(&text, &mint(0));
-            find(&format!("1\n{}\t{text}", mint(0)), &mint(0));
+            find(&text, mint(0).as_str());
+            find(&format!("1\n{}\t{text}", mint(0)), mint(0).as_str());
         }
     }
 }

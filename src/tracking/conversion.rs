@@ -51,8 +51,11 @@ impl std::str::FromStr for Status {
 pub enum SessionState {
     /// It was read from the click's page.
     Recorded,
-    /// KV did not show the page when the postback came. Who is paid stands in the transaction ID.
+    /// KV did not show the page when the postback came; it is looked for again. Who is paid stands in the transaction
+    /// ID.
     Awaited,
+    /// The page was looked for during a day, and never turned up.
+    Missing,
 }
 
 impl SessionState {
@@ -61,6 +64,7 @@ impl SessionState {
         match self {
             Self::Recorded => "recorded",
             Self::Awaited => "awaited",
+            Self::Missing => "missing",
         }
     }
 }
@@ -69,7 +73,7 @@ impl std::str::FromStr for SessionState {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Recorded, Self::Awaited]
+        [Self::Recorded, Self::Awaited, Self::Missing]
             .into_iter()
             .find(|state| state.as_str() == text)
             .ok_or(())

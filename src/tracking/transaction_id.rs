@@ -70,6 +70,21 @@ impl PageName {
         }
     }
 
+    /// The page that a transaction ID names. Reads the ID without verifying it: for IDs that were verified before they
+    /// were stored.
+    pub fn in_transaction_id(text: &str) -> Option<Self> {
+        let head = base32::read(text.as_bytes().get(..HEAD)?)? << 2;
+        let tail = base32::read(text.as_bytes().get(HEAD..LENGTH)?)?;
+        Some(Self::in_signed(head | tail >> SIGNATURE_BITS))
+    }
+
+    fn in_signed(signed: u128) -> Self {
+        Self {
+            time: ClickTime(field(signed, 77, 30)),
+            number: field(signed, 8, 27),
+        }
+    }
+
     /// The second in which the page was opened, which is the second of each click in it.
     pub fn time(self) -> ClickTime {
         self.time
@@ -239,33 +254,34 @@ impl Keyring {
         let head = base32::read(head).ok_or(Invalid)?;
         let tail = base32::read(tail).ok_or(Invalid)?;
         let signed = head << 2 | tail >> SIGNATURE_BITS;
-        let signature = field(tail, 0, SIGNATURE_BITS);
+        let signature = signature_in(tail);
 
         let number = field(signed, 107, 5);
         let key = std::iter::once(&self.signing)
             .chain(&self.retired)
-            .find(|key| u64::from(key.number) == number)
+            .find(|key| u32::from(key.number) == number)
             .ok_or(Invalid)?;
         if !bool::from(sign(&key.mac, signed).ct_eq(&signature)) {
             return Err(Invalid);
         }
-        let field = |lowest, bits| u32::try_from(field(signed, lowest, bits)).map_err(|_| Invalid);
         Ok(TransactionId {
-            offer: field(57, 20)?.try_into().map_err(|_| Invalid)?,
-            partner: field(35, 22)?.try_into().map_err(|_| Invalid)?,
-            page: PageName {
-                time: ClickTime(field(77, 30)?),
-                number: field(8, 27)?,
-            },
-            position: u8::try_from(field(0, 8)?).map_err(|_| Invalid)?,
+            offer: field(signed, 57, 20).try_into().map_err(|_| Invalid)?,
+            partner: field(signed, 35, 22).try_into().map_err(|_| Invalid)?,
+            page: PageName::in_signed(signed),
+            position: u8::try_from(field(signed, 0, 8)).map_err(|_| Invalid)?,
             text: canonical,
         })
     }
 }
 
-/// `bits` bits of `value`, the last of them being bit `lowest`; fewer than 64.
-fn field(value: u128, lowest: u32, bits: u32) -> u64 {
-    u64::try_from(value >> lowest & ((1 << bits) - 1)).unwrap_or_default()
+/// `bits` bits of the signed part, the last of them being bit `lowest`; at most 32.
+fn field(signed: u128, lowest: u32, bits: u32) -> u32 {
+    u32::try_from(signed >> lowest & ((1 << bits) - 1)).unwrap_or_default()
+}
+
+/// The signature, which is the end of the last eight characters.
+fn signature_in(tail: u128) -> u64 {
+    u64::try_from(tail & ((1 << SIGNATURE_BITS) - 1)).unwrap_or_default()
 }
 
 /// The first 38 bits of the HMAC over the 112 signed bits, as 14 bytes.
@@ -433,6 +449,7 @@ mod tests {
             let id = mint(&keyring, time, offer, partner, page, position);
             prop_assert_eq!(id.as_str().len(), LENGTH);
             prop_assert_eq!(keyring.verify(id.as_str()), Ok(id));
+            prop_assert_eq!(PageName::in_transaction_id(id.as_str()), Some(id.page));
         }
 
         #[test]
@@ -452,6 +469,7 @@ mod tests {
         #[test]
         fn reads_anything_without_panic(text: String) {
             prop_assert_eq!(keyring(&[KEY_1]).verify(&text), Err(Invalid));
+            PageName::in_transaction_id(&text);
         }
     }
 }
