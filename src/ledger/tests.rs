@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 
 use super::*;
-use crate::sql::native::{database, schema_digest};
+use crate::sql::native::{database, schema_digest, size};
 use crate::tracking::click_page::Session;
 use crate::tracking::conversion::{ConvertedClick, SessionState, Status};
 use crate::tracking::money::Money;
@@ -251,6 +251,47 @@ fn opens_a_database_again() {
     assert_eq!(
         again.claim(conversion("t", None), Uniqueness::Transaction),
         Ok(Outcome::Duplicate)
+    );
+}
+
+/// A measurement, for the README: `cargo test --lib storage -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn storage_of_conversions() {
+    const CONVERSIONS: u32 = 100_000;
+    let database = database();
+    let ledger = open(&database).expect("ledger");
+    let empty = size(&database);
+    for n in 0..CONVERSIONS {
+        let typical = Conversion {
+            session: Session {
+                country: "DE".to_owned(),
+                ip: "203.0.113.199".to_owned(),
+                sub_ids: SubIds::from_fn(|name| match name {
+                    "source" => "awesomepub",
+                    "aff_sub" => "109581A",
+                    "aff_click_id" => "b6a1f1c2d3e44f5a9b0c1d2e3f405162",
+                    _ => "",
+                }),
+            },
+            amount: Some("19.99".parse().expect("money")),
+            sender_ip: Some("198.51.100.1".parse().expect("address")),
+            advertiser_values: AdvertiserValues::from_fn(|name| {
+                if name == "adv_sub" {
+                    format!("order-{n}")
+                } else {
+                    String::new()
+                }
+            }),
+            ..conversion(&format!("{n:030}"), None)
+        };
+        ledger
+            .claim(typical, Uniqueness::Transaction)
+            .expect("recorded");
+    }
+    println!(
+        "{} bytes a conversion",
+        (size(&database) - empty) / i64::from(CONVERSIONS)
     );
 }
 

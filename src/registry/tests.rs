@@ -12,7 +12,7 @@ use super::message::{Request, object_name};
 use super::*;
 use crate::ledger::tests::{conversion, open};
 use crate::ledger::{Fenced, Ledger, Outcome, UniqueOutcome};
-use crate::sql::native::{database, schema_digest};
+use crate::sql::native::{database, schema_digest, size};
 use crate::tracking::conversion::{Conversion, Uniqueness};
 
 fn offer(id: u32) -> OfferId {
@@ -29,6 +29,24 @@ fn pins_what_outlives_a_deploy() {
     Registry::open(&database).expect("registry");
     assert_eq!(schema_digest(&database), 16_499_999_513_040_364_133);
     assert_eq!(object_name("order 1"), "unique:f3d");
+}
+
+/// A measurement, for the README: `cargo test --lib storage -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn storage_of_unique_ids() {
+    const IDS: i64 = 100_000;
+    let database = database();
+    let registry = Registry::open(&database).expect("registry");
+    let empty = size(&database);
+    for n in 0..IDS {
+        // A sender's own numbers, in no order.
+        let unique_id = format!("order-{:010}", n * 7_919 % 9_999_991);
+        registry
+            .claim(&unique_id, offer(1), time(1_780_000_000))
+            .expect("granted");
+    }
+    println!("{} bytes a unique ID", (size(&database) - empty) / IDS);
 }
 
 #[test]

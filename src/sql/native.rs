@@ -53,3 +53,11 @@ pub(crate) fn schema_digest(database: &Connection) -> u64 {
     let digest: [u8; 32] = Sha256::digest(schema.join(";")).into();
     u64::from_be_bytes(digest[..8].try_into().expect("8 bytes"))
 }
+
+/// The bytes that a database takes.
+pub(crate) fn size(database: &Connection) -> i64 {
+    let pages = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+    database
+        .query_row(pages, [], |row| row.get(0))
+        .expect("a size")
+}
