@@ -1,12 +1,14 @@
 //! The ledger on rusqlite: that its SQL says what it means, and a model of it for random sequences of claims.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use super::*;
-use crate::sql::native::{database, schema_digest, size};
+use crate::sql::native::{Failing, database, schema_digest, size};
 use crate::tracking::click_page::Session;
 use crate::tracking::conversion::{ConvertedClick, SessionState, Status};
 use crate::tracking::money::Money;
@@ -312,23 +314,49 @@ fn pins_the_name_of_the_object() {
     );
 }
 
-proptest! {
-    /// The ledger against a set: a claim is a duplicate if and only if its transaction and goal were recorded.
-    #[test]
-    fn agrees_with_the_model(
-        claims in prop::collection::vec((0..4u8, prop::option::of(1..3u32), any::<bool>()), 1..40),
-    ) {
-        let database = database();
-        let ledger = open(&database).expect("ledger");
+/// The ledger against a set: a claim is a duplicate if and only if its transaction and goal were recorded, whatever was
+/// cut off before; and what was cut off can be sent again.
+#[test]
+fn agrees_with_the_model() {
+    let database = database();
+    let statements_left = Cell::new(u32::MAX);
+    let ledger = open(Failing {
+        database: &database,
+        statements_left: &statements_left,
+    })
+    .expect("ledger");
+    let cases = Cell::new(0);
+    let claim = (
+        0..4u8,
+        prop::option::of(1..3u32),
+        any::<bool>(),
+        prop::option::weighted(0.3, 0..4u32),
+    );
+    let result = TestRunner::default().run(&prop::collection::vec(claim, 1..40), |claims| {
+        cases.set(cases.get() + 1);
         let mut model = HashSet::new();
-        let mut recorded = 0;
-        for (transaction, goal, multiple) in claims {
-            let uniqueness = if multiple { Uniqueness::Unlimited } else { Uniqueness::Transaction };
-            let is_new = model.insert((transaction, goal));
-            let expected = if is_new || multiple { Outcome::Recorded } else { Outcome::Duplicate };
-            recorded += usize::from(expected == Outcome::Recorded);
-            prop_assert_eq!(ledger.claim(conversion(&transaction.to_string(), goal), uniqueness), Ok(expected));
+        for (transaction, goal, multiple, fails_at) in claims {
+            let conversion = conversion(&format!("{}-{transaction}", cases.get()), goal);
+            let uniqueness = if multiple {
+                Uniqueness::Unlimited
+            } else {
+                Uniqueness::Transaction
+            };
+            let expected = if multiple || !model.contains(&(transaction, goal)) {
+                Outcome::Recorded
+            } else {
+                Outcome::Duplicate
+            };
+            statements_left.set(fails_at.unwrap_or(u32::MAX));
+            let mut outcome = ledger.claim(conversion.clone(), uniqueness);
+            statements_left.set(u32::MAX);
+            if outcome.is_err() {
+                outcome = ledger.claim(conversion, uniqueness);
+            }
+            prop_assert_eq!(outcome, Ok(expected));
+            model.insert((transaction, goal));
         }
-        prop_assert_eq!(ledger.conversions(i64::MAX, u32::MAX).expect("conversions").len(), recorded);
-    }
+        Ok(())
+    });
+    result.unwrap_or_else(|failure| panic!("{failure}"));
 }

@@ -182,4 +182,6 @@ fn offer_id(row: &mut Row) -> Result<OfferId, SqlError> {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! [`Sql`] on rusqlite, for tests.
 
+use std::cell::Cell;
+
 use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, Value as SqliteValue};
 use sha2::{Digest, Sha256};
@@ -36,6 +38,24 @@ impl Sql for &Connection {
             Ok(found)
         };
         run().map_err(|error: rusqlite::Error| SqlError(error.to_string()))
+    }
+}
+
+/// A database that fails at one statement, and works before and after it.
+pub(crate) struct Failing<'d> {
+    pub(crate) database: &'d Connection,
+    /// How many statements work before the one that fails.
+    pub(crate) statements_left: &'d Cell<u32>,
+}
+
+impl Sql for Failing<'_> {
+    fn run(&self, statement: &str, parameters: Vec<Value>) -> Result<Vec<Row>, SqlError> {
+        let left = self.statements_left.get();
+        self.statements_left.set(left.wrapping_sub(1));
+        if left == 0 {
+            return Err(SqlError("cut off".to_owned()));
+        }
+        self.database.run(statement, parameters)
     }
 }
 
