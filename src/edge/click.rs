@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 
+use futures_util::future::join;
 use serde::Serialize;
 use worker::{Context, Response, Result};
 
@@ -33,15 +34,15 @@ pub(super) async fn answer(
         Ok(click) => click,
         Err(refusal) => return respond::refused_click(refusal),
     };
-    let document = match find::<OfferDocument>(click.offer, settings, context).await {
-        Ok(Some(document)) => document,
-        Ok(None) => return respond::refused_click(ClickRefusal::UnknownOffer),
-        Err(Unreachable) => return respond::unavailable_click(),
-    };
-    let partner = match find::<Partner>(click.partner, settings, context).await {
-        Ok(Some(partner)) => partner,
-        Ok(None) => return respond::refused_click(ClickRefusal::UnknownPartner),
-        Err(Unreachable) => return respond::unavailable_click(),
+    let found = join(
+        find::<OfferDocument>(click.offer, settings, context),
+        find::<Partner>(click.partner, settings, context),
+    );
+    let (document, partner) = match found.await {
+        (Ok(Some(document)), Ok(Some(partner))) => (document, partner),
+        (Ok(None), _) => return respond::refused_click(ClickRefusal::UnknownOffer),
+        (_, Ok(None)) => return respond::refused_click(ClickRefusal::UnknownPartner),
+        (Err(Unreachable), _) | (_, Err(Unreachable)) => return respond::unavailable_click(),
     };
     match click.admit(&document.offer, &partner, runtime::now()) {
         Ok(()) => redirect(request, &click, &document, &partner, settings, context),

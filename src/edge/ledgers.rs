@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use worker::ObjectNamespace;
+use worker::{Context, ObjectNamespace};
 
 use super::settings::{Misconfigured, Settings};
 use super::{Unreachable, log, object_client, runtime};
@@ -34,7 +34,12 @@ impl Ledgers {
     }
 
     /// Records a conversion, or finds that an earlier one rules it out.
-    pub(super) async fn claim(&self, offer: OfferId, claim: Claim) -> Result<Answer, Unreachable> {
+    pub(super) async fn claim(
+        &self,
+        offer: OfferId,
+        claim: Claim,
+        context: &Context,
+    ) -> Result<Answer, Unreachable> {
         match claim {
             Claim::InLedger(conversion, uniqueness) => {
                 let conversion = Box::new(conversion);
@@ -48,19 +53,19 @@ impl Ledgers {
                 }
             }
             Claim::InNetwork(conversion, unique_id) => {
-                self.claim_unique(offer, conversion, &unique_id).await
+                self.claim_unique(offer, conversion, unique_id, context)
+                    .await
             }
         }
     }
 
-    /// Keeps a refusal.
-    pub(super) async fn refuse(
-        &self,
-        offer: OfferId,
-        refusal: Conversion,
-    ) -> Result<(), Unreachable> {
-        self.send(offer, &ledger::Message::Refuse(Box::new(refusal)))
-            .await
+    /// Keeps a refusal, in the background: the answer is the same whether it is kept or not.
+    pub(super) fn refuse(&self, offer: OfferId, refusal: Box<Conversion>, context: &Context) {
+        let ledgers = self.clone();
+        context.wait_until(async move {
+            let _: Result<(), Unreachable> =
+                ledgers.send(offer, &ledger::Message::Refuse(refusal)).await;
+        });
     }
 
     /// The newest conversions and refusals of an offer.
@@ -79,13 +84,14 @@ impl Ledgers {
         &self,
         offer: OfferId,
         conversion: Conversion,
-        unique_id: &str,
+        unique_id: String,
+        context: &Context,
     ) -> Result<Answer, Unreachable> {
         let (mut claiming, mut step) = Claiming::start(offer);
         let end = loop {
             step = match step {
                 Step::Register(request) => {
-                    claiming.registered(self.register(unique_id, request).await?)
+                    claiming.registered(self.register(&unique_id, request).await?)
                 }
                 Step::Wait => {
                     runtime::sleep(BUSY_WAIT).await;
@@ -98,7 +104,7 @@ impl Ledgers {
                 }
                 Step::Fence(holding) => {
                     let message = ledger::Message::Fence {
-                        unique_id: unique_id.to_owned(),
+                        unique_id: unique_id.clone(),
                         epoch: holding.epoch,
                     };
                     claiming.fenced(holding, self.send(holding.offer, &message).await?)
@@ -106,23 +112,18 @@ impl Ledgers {
                 Step::Done(end) => break end,
             };
         };
-        let holder = match end {
-            End::Recorded => Some(offer),
-            End::DuplicateElsewhere(holder) => holder,
-            End::DuplicateHere | End::GaveUp => None,
-        };
-        if let Some(holder) = holder {
-            // If it fails, the next offer that wants the ID finds it out.
-            let _: Result<(), Unreachable> =
-                self.register(unique_id, Request::Confirm(holder)).await;
-        }
         match end {
-            End::Recorded => Ok(Answer::Accepted),
+            End::Recorded => {
+                self.confirm(unique_id, offer, context);
+                Ok(Answer::Accepted)
+            }
             End::DuplicateHere => Ok(Answer::Refused(Rejection::DuplicateUniqueId)),
-            End::DuplicateElsewhere(_) => {
+            End::DuplicateElsewhere(holder) => {
+                if let Some(holder) = holder {
+                    self.confirm(unique_id, holder, context);
+                }
                 let refusal = conversion.refused(&Rejection::DuplicateUniqueId);
-                // The answer is the same whether it is kept or not.
-                let _ = self.refuse(offer, refusal).await;
+                self.refuse(offer, Box::new(refusal), context);
                 Ok(Answer::Refused(Rejection::DuplicateUniqueId))
             }
             End::GaveUp => {
@@ -130,6 +131,16 @@ impl Ledgers {
                 Err(Unreachable)
             }
         }
+    }
+
+    /// Tells the registry that the holder has recorded the ID, in the background: if it fails, the next offer that
+    /// wants the ID finds it out.
+    fn confirm(&self, unique_id: String, holder: OfferId, context: &Context) {
+        let ledgers = self.clone();
+        context.wait_until(async move {
+            let _: Result<(), Unreachable> =
+                ledgers.register(&unique_id, Request::Confirm(holder)).await;
+        });
     }
 
     async fn register<T: DeserializeOwned>(

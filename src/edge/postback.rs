@@ -1,6 +1,5 @@
 //! `/aff_lsr` and `/aff_goal`: an advertiser's server reports a conversion.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::future::join;
@@ -109,9 +108,8 @@ async fn judge(
         }
     };
     let referrer = request.header("Referer");
-    let ip: Option<IpAddr> = request.ip();
     let sender = Sender {
-        ip,
+        ip: request.ip(),
         referrer: referrer.as_deref(),
     };
     let configured = Configured {
@@ -119,13 +117,10 @@ async fn judge(
         partner: partner.as_deref(),
     };
     match postback.check(&subject, configured, session, sender, runtime::now()) {
-        Ok(claim) => ledgers.claim(subject.offer(), claim).await,
+        Ok(claim) => ledgers.claim(subject.offer(), claim, context).await,
         Err(refusal) => {
             if let Some(record) = refusal.record {
-                // The answer is the same whether it is kept or not, so nobody waits for it.
-                context.wait_until(async move {
-                    let _ = ledgers.refuse(subject.offer(), *record).await;
-                });
+                ledgers.refuse(subject.offer(), record, context);
             }
             Ok(Answer::Refused(refusal.rejection))
         }
