@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use url::{Position, Url};
+use url::{ParseError, Position, Url};
 
 use super::values::SubIds;
 
@@ -31,6 +31,9 @@ const REFUSED_SCHEMES: [&str; 8] = [
     "about",
     "view-source",
 ];
+
+/// Schemes whose host is a domain name or an IP address; the host of an app's scheme is the app's own matter.
+const WEB_SCHEMES: [&str; 5] = ["http", "https", "ws", "wss", "ftp"];
 
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -111,7 +114,7 @@ pub enum OfferUrlError {
     #[error("holds {{{0}}} at byte {1}: no such macro")]
     UnknownMacro(String, usize),
     #[error("is not an absolute URL: {0}")]
-    NotAUrl(url::ParseError),
+    NotAUrl(ParseError),
     #[error("has the scheme {0}:, which can run script or open local content")]
     Scheme(String),
     #[error(
@@ -120,10 +123,16 @@ pub enum OfferUrlError {
     MacroInAuthority,
     #[error("holds a macro in a path segment that `..` takes away again")]
     MacroRemoved,
+    #[error(
+        "holds a path segment of dots around a macro, which an empty value would make climb the path"
+    )]
+    DotsAroundMacro,
     #[error("holds a user name or password")]
     Credentials,
-    #[error("holds a character that a URL cannot: write it percent-encoded")]
-    NotAscii,
+    #[error(
+        "holds a character at byte {0} that is not ASCII: write it percent-encoded, in a host as punycode"
+    )]
+    NotAscii(usize),
     #[error("holds a macro, which only the offer URL can")]
     MacroInPlainUrl,
     #[error("is not an http or https URL")]
@@ -206,19 +215,30 @@ impl std::str::FromStr for OfferUrl {
         {
             return Err(OfferUrlError::WhiteSpace(place + 1));
         }
+        // Without the Unicode tables of IDNA, `url` cannot judge a host that is not ASCII.
+        if let Some((place, _)) = text.char_indices().find(|(_, c)| !c.is_ascii()) {
+            return Err(OfferUrlError::NotAscii(place + 1));
+        }
+        if has_escaped_host(text) {
+            return Err(OfferUrlError::NotAUrl(ParseError::InvalidDomainCharacter));
+        }
         let (mark, marked, macros) = mark_macros(text)?;
         let url = Url::parse(&marked).map_err(OfferUrlError::NotAUrl)?;
         if REFUSED_SCHEMES.contains(&url.scheme()) {
             return Err(OfferUrlError::Scheme(url.scheme().to_owned()));
         }
-        if url[..Position::BeforePath].contains(&mark) {
+        if url[..Position::BeforePath].contains(&mark) || makes_authority_when_empty(&url, &mark) {
             return Err(OfferUrlError::MacroInAuthority);
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(OfferUrlError::Credentials);
         }
-        if !url.as_str().bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(OfferUrlError::NotAscii);
+        let climbs_when_empty = |segment: &str| {
+            let rest = segment.replace(&mark, "").to_ascii_lowercase();
+            segment.contains(&mark) && [".", ".."].contains(&rest.replace("%2e", ".").as_str())
+        };
+        if url.path().split('/').any(climbs_when_empty) {
+            return Err(OfferUrlError::DotsAroundMacro);
         }
         let path_end = url[..Position::AfterPath].len();
         let mut parts = Vec::new();
@@ -244,6 +264,26 @@ impl std::str::FromStr for OfferUrl {
             parts,
         })
     }
+}
+
+/// Whether an empty value would turn `app:{aff_sub}//text` or `app:/{aff_sub}/text` into a URL with a host.
+fn makes_authority_when_empty(url: &Url, mark: &str) -> bool {
+    let path = url.path();
+    let start = path.strip_prefix('/').unwrap_or(path);
+    !url.has_authority()
+        && start.starts_with(mark)
+        && start.trim_start_matches(mark).starts_with('/')
+}
+
+/// Whether the host of a web URL holds a percent-encoded character, which may stand for one that is not ASCII.
+fn has_escaped_host(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, rest)| {
+        let mut parts = rest
+            .trim_start_matches(['/', '\\'])
+            .split(['/', '\\', '?', '#']);
+        WEB_SCHEMES.contains(&scheme.to_ascii_lowercase().as_str())
+            && parts.next().is_some_and(|host| host.contains('%'))
+    })
 }
 
 /// Puts a mark in the place of each macro: letters that stand nowhere else in the text and that a URL parser leaves
@@ -372,7 +412,7 @@ mod tests {
             "https://shop.example/macro/macrox/vz",
         );
         check(
-            "https://SHOP.example:443/é/{aff_sub}",
+            "https://SHOP.example:443/%C3%A9/{aff_sub}",
             "v",
             "https://shop.example/%C3%A9/v",
         );
@@ -431,7 +471,10 @@ mod tests {
         check("//shop.example/", "not an absolute URL");
         check("https://", "not an absolute URL");
         check("https://shop.example:99999/", "not an absolute URL");
-        check("https://shöp.example/", "not an absolute URL");
+        check("https://shöp.example/", "byte 11 that is not ASCII");
+        check("https://SH%C3%B6P.example/", "invalid domain character");
+        check("hTTps:SHOP%2eexample/", "invalid domain character");
+        check("https://shop.example/é", "byte 22 that is not ASCII");
         check("javascript:alert({aff_sub})", "scheme javascript:");
         check("JavaScript:alert(1)", "scheme javascript:");
         check("data:text/html,{aff_sub}", "scheme data:");
@@ -456,11 +499,21 @@ mod tests {
         check("{aff_sub}", "not an absolute URL");
         check("{aff_sub}://shop.example/", "scheme, host");
         check("myapp://{aff_sub}", "scheme, host");
+        check("myapp:{aff_sub}//evil.example", "scheme, host");
+        check("myapp:/{aff_sub}{source}/evil.example", "scheme, host");
         check(
             "https://user:password@shop.example/",
             "user name or password",
         );
         check("https://shop.example/{aff_sub}/../x", "`..`");
+        check(
+            "https://shop.example/a/{aff_sub}../x",
+            "dots around a macro",
+        );
+        check(
+            "https://shop.example/a/.{aff_sub}%2E{source}",
+            "dots around a macro",
+        );
         check(
             &format!("https://shop.example/{}", "a".repeat(2048)),
             "longer than 2048",
