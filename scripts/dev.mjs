@@ -5,6 +5,8 @@
 //   build   set-up, then the worker: src/ -> build/
 //   start   build, then `wrangler dev`, with the demo network loaded; further arguments go to wrangler
 //   test    build, then `cargo test`; further arguments go to cargo
+//   prove   build, then the tests that break things, one after the other; a further argument is a percentage of their size
+//   fuzz    the fuzz targets, one after the other; a further argument is how many seconds each takes
 
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -53,15 +55,7 @@ async function setup() {
     await step("Installing wrangler and what it needs", "npm", ["ci", "--prefer-offline", "--fetch-retries=1"]);
   }
 
-  for (const { crate, program, version } of TOOLS) {
-    const installed = await run(`target/tools/bin/${program}`, ["--version"], { quiet: true });
-    if (installed.output.includes(version)) continue;
-    // Not optimised: compiles twice as fast, and is fast enough. Both share what they both depend on.
-    await step(`Compiling ${crate} ${version}, for about a minute`, "cargo", [
-      ...["install", `${crate}@${version}`, "--bin", program, "--locked", "--debug", "--config", "profile.dev.debug=false"],
-      ...["--root", "target/tools", "--target-dir", "target/tools/build"],
-    ]);
-  }
+  for (const tool of TOOLS) await install(tool);
   fs.rmSync("target/tools/build", { recursive: true, force: true });
 
   if (!fs.existsSync(".dev.vars")) {
@@ -69,6 +63,16 @@ async function setup() {
     const key = () => randomBytes(32).toString("hex");
     fs.writeFileSync(".dev.vars", `TRANSACTION_KEYS=1:${key()}\nADMIN_TOKEN=${key()}\n`, { mode: 0o600 });
   }
+}
+
+async function install({ crate, program, version }) {
+  const installed = await run(`target/tools/bin/${program}`, ["--version"], { quiet: true });
+  if (installed.output.includes(version)) return;
+  // Not optimised: compiles twice as fast, and is fast enough. The tools share what they all depend on.
+  await step(`Compiling ${crate} ${version}, for about a minute`, "cargo", [
+    ...["install", `${crate}@${version}`, "--bin", program, "--locked", "--debug", "--config", "profile.dev.debug=false"],
+    ...["--root", "target/tools", "--target-dir", "target/tools/build"],
+  ]);
 }
 
 async function build() {
@@ -118,8 +122,34 @@ The data is in  ${resolve(option("--persist-to") || ".wrangler/state")}
 
 async function test() {
   await build();
-  const { code } = await run("cargo", ["test", ...args]);
-  process.exit(code);
+  await runOrExit("cargo", ["test", ...args]);
+}
+
+async function prove() {
+  const percent = args[0] || "100";
+  await build();
+  // 100,000 cases for the models, at full size.
+  environment.PROPTEST_CASES = String(1000 * percent);
+  environment.TIDEMARK_PROVE = percent;
+  await runOrExit("cargo", ["test", "--lib", "model", "--", "--nocapture"]);
+  await runOrExit("cargo", ["test", "--test", "prove", "--", "--test-threads=1", "--nocapture"]);
+}
+
+async function fuzz() {
+  const seconds = args[0] || "60";
+  await setup();
+  await install({ crate: "cargo-fuzz", program: "cargo-fuzz", version: "0.13.2" });
+  const targets = fs.readdirSync("fuzz/fuzz_targets").map((file) => file.replace(".rs", ""));
+  for (const target of targets) {
+    console.log(`Fuzzing ${target} for ${seconds} s …`);
+    // Without a sanitizer, which only a nightly compiler has: the code is safe Rust, and panics are found all the same.
+    await runOrExit("cargo-fuzz", ["run", "--sanitizer=none", target, "--", `-max_total_time=${seconds}`, "-print_final_stats=1"]);
+  }
+}
+
+async function runOrExit(program, programArgs) {
+  const { code } = await run(program, programArgs);
+  if (code !== 0) process.exit(code);
 }
 
 /** A step of the set-up: says what it does, and shows what the tool says only if it fails. */
@@ -217,7 +247,7 @@ function fail(line) {
   process.exit(1);
 }
 
-const commands = { setup, build, start, test };
+const commands = { setup, build, start, test, prove, fuzz };
 if (parseInt(process.versions.node) < OLDEST_NODE) {
   fail(`Node ${OLDEST_NODE} or newer is needed, and this is ${process.version}: install it from https://nodejs.org.`);
 }

@@ -44,14 +44,16 @@ const POLL: Duration = Duration::from_millis(10);
 pub struct Options {
     /// The worker's variables and secrets, by name.
     pub vars: BTreeMap<&'static str, String>,
-    network: Option<PathBuf>,
+    network: Option<String>,
+    script: &'static str,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let empty = Self {
             vars: BTreeMap::new(),
-            network: Some(in_repository("demo/network.json")),
+            network: Some(include_str!("../../demo/network.json").to_owned()),
+            script: "tests/support/runtime.mjs",
         };
         empty
             .with("TRANSACTION_KEYS", TRANSACTION_KEYS)
@@ -69,6 +71,18 @@ impl Options {
     /// Leaves a variable or secret unset.
     pub fn without(mut self, name: &str) -> Self {
         self.vars.remove(name);
+        self
+    }
+
+    /// Starts with another network than the demo's.
+    pub fn with_network(mut self, json: String) -> Self {
+        self.network = Some(json);
+        self
+    }
+
+    /// Starts with a KV namespace that misbehaves as [`Runtime::set_kv`] tells it.
+    pub fn lagging(mut self) -> Self {
+        self.script = "tests/support/lagging.mjs";
         self
     }
 
@@ -95,9 +109,8 @@ impl Options {
             agent: agent.into(),
         };
         runtime.wait_until_ready("");
-        if let Some(file) = &runtime.options.network {
-            let network = fs::read_to_string(file).expect("the demo network can be read");
-            let answer = runtime.api("PUT", "/api/v1/network", &network);
+        if let Some(network) = &runtime.options.network {
+            let answer = runtime.api("PUT", "/api/v1/network", network);
             assert_eq!(answer.status, 200, "not loaded: {}", answer.body);
         }
         runtime
@@ -131,7 +144,7 @@ impl Response {
 pub struct Runtime {
     /// What it was started with. A change takes effect with the next [`Runtime::restart`].
     pub options: Options,
-    /// `runtime.mjs`, the leader of a process group with workerd in it.
+    /// The script, the leader of a process group with workerd in it.
     process: Child,
     address: String,
     folder: TempDir,
@@ -224,6 +237,36 @@ impl Runtime {
         self.log_so_far()
     }
 
+    /// Tells the KV namespace of a [`Options::lagging`] runtime how to misbehave; `lagging_kv.js`
+    /// has the modes.
+    pub fn set_kv(&self, mode: &str) {
+        let log = self.log_so_far();
+        let mut lines = log.lines();
+        let control = lines.find_map(|line| line.strip_prefix("control "));
+        let control = control.expect("a lagging runtime");
+        let answer = self.agent.put(control).send(mode);
+        assert!(answer.is_ok_and(|answer| answer.status().is_success()));
+    }
+
+    /// The memory of workerd, in bytes: what the kernel counts as resident.
+    pub fn memory(&self) -> u64 {
+        let processes = fs::read_dir("/proc").expect("a Linux with /proc");
+        let group = format!(" {} ", self.process.id());
+        let statuses = processes.flatten().filter_map(|process| {
+            let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+            // pid (comm) state parent group …
+            let is_workerd = stat.contains("(workerd)") && stat.contains(&group);
+            is_workerd.then(|| fs::read_to_string(process.path().join("status")).ok())?
+        });
+        let resident = statuses.filter_map(|status| {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("VmRSS:"))?;
+            line.trim().trim_end_matches(" kB").parse::<u64>().ok()
+        });
+        resident.sum::<u64>() * 1024
+    }
+
     fn log_so_far(&self) -> String {
         let bytes = fs::read(self.folder.path().join("log")).expect("the log can be read");
         String::from_utf8_lossy(&bytes).into_owned()
@@ -278,7 +321,7 @@ fn spawn(options: &Options, folder: &Path) -> Child {
     let log = log.create(true).append(true).open(folder.join("log"));
     let log = log.expect("the log can be made");
     Command::new(in_repository("node_modules/.bin/node"))
-        .arg(in_repository("tests/support/runtime.mjs"))
+        .arg(in_repository(options.script))
         .arg(folder.join("data"))
         .arg(serde_json::to_string(&options.vars).expect("they are plain strings"))
         .env("TMPDIR", folder)
