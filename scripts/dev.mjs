@@ -142,8 +142,14 @@ async function fuzz() {
   const targets = fs.readdirSync("fuzz/fuzz_targets").map((file) => file.replace(".rs", ""));
   for (const target of targets) {
     console.log(`Fuzzing ${target} for ${seconds} s …`);
-    // Without a sanitizer, which only a nightly compiler has: the code is safe Rust, and panics are found all the same.
-    await runOrExit("cargo-fuzz", ["run", "--sanitizer=none", target, "--", `-max_total_time=${seconds}`, "-print_final_stats=1"]);
+    // What is found goes to the first folder; the second is in the repository.
+    const corpora = [`fuzz/target/corpus/${target}`, `fuzz/corpus/${target}`];
+    fs.mkdirSync(corpora[0], { recursive: true });
+    await runOrExit("cargo-fuzz", [
+      // A sanitizer needs a nightly compiler, and the code is safe Rust: panics are found without one.
+      ...["run", "--sanitizer=none", target, ...corpora, "--"],
+      ...[`-max_total_time=${seconds}`, "-print_final_stats=1"],
+    ]);
   }
 }
 

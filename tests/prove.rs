@@ -432,7 +432,8 @@ fn comes_again(runtime: &Runtime) {
 fn a_long_run_leaves_nothing_behind() {
     let requests = scaled(500_000);
     let warm_up = requests / 10;
-    let runtime = Options::default().start();
+    // On plain workerd, whose memory is the worker's own; its KV does what it should.
+    let runtime = Options::default().lagging().start();
     let done = AtomicUsize::new(0);
     let after_warm_up = Mutex::new(0);
     let started = Instant::now();
