@@ -22,7 +22,7 @@
 //!   trait [`sql::Sql`], so that the same statements run in a Durable Object and, in tests, on rusqlite.
 //! - [`registry`]: who may record a `conversion_unique_id`, across the network: the protocol between registry and
 //!   ledgers, and what a crash at each of its points leaves.
-//! - [`catalog`]: what a network configures, from a file to the documents in KV.
+//! - [`catalog`]: what a network configures, from a file to the documents in KV, and how long a copy of one serves.
 //! - [`json`]: JSON, read with the place where it is wrong.
 //! - `edge` (wasm32 only): the Workers runtime. `mod.rs` has the routes; `directory` the isolate's copies of the
 //!   documents, `click_recorder` the open click page, `ledger_client` and `ledger_object` the two ends of a message to a

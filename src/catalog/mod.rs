@@ -2,6 +2,8 @@
 //!
 //! A whole network is read from one file, judged, and turned into the documents that the edge decides by.
 
+pub mod copies;
+
 use serde::Deserialize;
 
 use crate::json::{self, JsonError};

@@ -9,10 +9,11 @@ use serde::Serialize;
 use worker::{Context, Response, Result};
 
 use super::click_recorder::{self, Place};
-use super::directory::{self, Document, Known};
+use super::directory::{self, Document};
 use super::request::Request;
 use super::settings::Settings;
 use super::{Unreachable, log, respond, runtime};
+use crate::catalog::copies::Known;
 use crate::tracking::click::{self, Click, ClickRefusal, Format, Visitor};
 use crate::tracking::click_page::Session;
 use crate::tracking::offer::OfferDocument;
@@ -62,7 +63,7 @@ async fn find<D: Document>(
     settings: &Rc<Settings>,
     context: &Context,
 ) -> std::result::Result<Option<Rc<D>>, Unreachable> {
-    match directory::known(id, runtime::now()) {
+    match directory::look_up(id, settings) {
         Known::Fresh(document) => Ok(document),
         Known::Stale(document) => {
             let settings = Rc::clone(settings);
