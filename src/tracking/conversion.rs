@@ -86,6 +86,7 @@ pub struct ConvertedClick {
     /// The transaction ID.
     pub transaction_id: String,
     /// When it happened, to the second.
+    #[serde(with = "super::rfc3339")]
     pub clicked_at: DateTime<Utc>,
     /// Whether its session is known.
     pub session_state: SessionState,
@@ -117,6 +118,7 @@ pub struct Conversion {
     /// The offer's currency.
     pub currency: Currency,
     /// When the postback arrived, to the millisecond.
+    #[serde(with = "super::rfc3339")]
     pub received_at: DateTime<Utc>,
     /// Where the postback came from.
     pub sender_ip: Option<IpAddr>,

@@ -12,6 +12,7 @@ pub mod partner;
 pub mod postback;
 pub mod query;
 pub mod rejection;
+mod rfc3339;
 pub mod secret;
 pub mod text;
 pub mod transaction_id;

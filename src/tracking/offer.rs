@@ -82,7 +82,11 @@ pub struct Offer {
     /// Whether it takes clicks. Postbacks for earlier clicks count all the same.
     pub status: OfferStatus,
     /// When it stops taking clicks, whatever the status.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "super::rfc3339::option"
+    )]
     pub expires_at: Option<DateTime<Utc>>,
     /// How conversions are reported.
     pub protocol: Protocol,
@@ -385,7 +389,10 @@ mod tests {
             r#""fallback_url": "https://shop.example/{source}""#,
             "holds a macro",
         );
-        check(r#""expires_at": "tomorrow""#, "invalid");
+        check(
+            r#""expires_at": "tomorrow""#,
+            "is not a time like 2026-06-01T00:00:00Z",
+        );
         check(r#""whitelst": []"#, "unknown field `whitelst`");
     }
 }
