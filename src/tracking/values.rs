@@ -34,11 +34,6 @@ macro_rules! named_values {
             pub fn values_mut(&mut self) -> &mut [Cow<'a, str>; $count] {
                 &mut self.0
             }
-
-            /// A copy that borrows nothing.
-            pub fn into_owned(self) -> $type<'static> {
-                $type(self.0.map(|value| Cow::Owned(value.into_owned())))
-            }
         }
 
         impl Serialize for $type<'_> {
