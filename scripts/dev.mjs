@@ -3,9 +3,12 @@
 //
 //   setup   installs what is missing below node_modules/ and target/, and makes keys for local use
 //   build   set-up, then the worker: src/ -> build/
-//   start   build, then `wrangler dev`, with the demo network loaded; further arguments go to wrangler
+//   start   build, then `wrangler dev`, with the demo network loaded; `--empty`: with nothing; further arguments go to
+//           wrangler
 //   test    build, then `cargo test`; further arguments go to cargo
-//   prove   build, then the tests that break things, one after the other; a further argument is a percentage of their size
+//   prove   build, then the tests that break things, one after the other; a further argument is a
+//           percentage of their size
+//   contract  build, then schemathesis against the API's own description; needs Python 3.10 or newer
 //   fuzz    the fuzz targets, one after the other; a further argument is how many seconds each takes
 
 import { spawn } from "node:child_process";
@@ -21,6 +24,7 @@ const TOOLS = [
   { crate: "wasm-bindgen-cli", program: "wasm-bindgen", version: "0.2.129" },
   { crate: "worker-build", program: "worker-build", version: "0.8.7" },
 ];
+const SCHEMATHESIS = "4.32.5";
 const OLDEST_NODE = 20;
 const DEFAULT_PORT = "8787";
 const STOP_TIMEOUT_MS = 3000;
@@ -94,30 +98,47 @@ async function build() {
 
 async function start() {
   const port = option("--port") || DEFAULT_PORT;
+  const isEmpty = args.includes("--empty");
+  const forWrangler = args.filter((arg) => arg !== "--empty");
   await checkPort(port);
   await build();
   // Whenever wrangler goes, so does this script.
-  run("wrangler", ["dev", ...(option("--port") ? [] : ["--port", port]), ...args]).then(({ code }) => process.exit(code));
+  run("wrangler", ["dev", ...(option("--port") ? [] : ["--port", port]), ...forWrangler]).then(({ code }) => process.exit(code));
 
   const worker = `http://localhost:${port}`;
   while (!(await fetch(`${worker}/healthz`).catch(() => false))) await sleep(POLL_MS);
   await ask("The worker is not ready", `${worker}/healthz`);
 
-  const [, token] = fs.readFileSync(".dev.vars", "utf8").match(/^ADMIN_TOKEN *= *["']?([^"'\s]*)/m) || [];
-  await ask("The demo network was not loaded", `${worker}/api/v1/network`, {
-    method: "PUT",
-    headers: { authorization: `Bearer ${token}` },
-    body: fs.readFileSync("demo/network.json"),
-  });
+  const data = resolve(option("--persist-to") || ".wrangler/state");
+  if (isEmpty) {
+    console.log(`\nThe API's docs:  ${worker}/api\nThe data is in   ${data}\n`);
+    return;
+  }
+  await loadDemo(`${worker}/api/v1`);
   const link = `${worker}/aff_c?offer_id=1&aff_id=2&aff_sub=demo&source=readme`;
   const click = await ask("The first click failed", `${link}&format=json`);
   const { transaction_id: id } = await click.json();
 
   console.log(`
+The API's docs: ${worker}/api
 Tracking link:  curl -i '${link}'
 Its postback:   curl '${worker}/aff_lsr?transaction_id=${id}&amount=20'
-The data is in  ${resolve(option("--persist-to") || ".wrangler/state")}
+The data is in  ${data}
 `);
+}
+
+/** Creates what is not there yet of the demo network. */
+async function loadDemo(api) {
+  const [, token] = fs.readFileSync(".dev.vars", "utf8").match(/^ADMIN_TOKEN *= *["']?([^"'\s]*)/m) || [];
+  const headers = { authorization: `Bearer ${token}` };
+  const demo = JSON.parse(fs.readFileSync("demo/network.json"));
+  for (const [kind, entities] of Object.entries(demo)) {
+    for (const entity of entities) {
+      const answer = await fetch(`${api}/${kind}`, { method: "POST", headers, body: JSON.stringify(entity) });
+      // A conflict: an earlier run has created it, and somebody may have changed it since.
+      if (!answer.ok && answer.status !== 409) fail(`The demo network was not loaded: ${await answer.text()}`);
+    }
+  }
 }
 
 async function test() {
@@ -128,11 +149,22 @@ async function test() {
 async function prove() {
   const percent = args[0] || "100";
   await build();
-  // 100,000 cases for the models, at full size.
-  environment.PROPTEST_CASES = String(1000 * percent);
+  // The models are quick enough for 100,000 cases at any size.
+  environment.PROPTEST_CASES = String(1000 * Math.max(100, percent));
   environment.TIDEMARK_PROVE = percent;
   await runOrExit("cargo", ["test", "--lib", "model", "--", "--nocapture"]);
   await runOrExit("cargo", ["test", "--test", "prove", "--", "--test-threads=1", "--nocapture"]);
+}
+
+async function contract() {
+  await build();
+  const python = "target/tools/python";
+  const installed = await run(`${python}/bin/st`, ["--version"], { quiet: true });
+  if (!installed.output.includes(SCHEMATHESIS)) {
+    await step("Making a Python environment", "python3", ["-m", "venv", "--clear", python]);
+    await step("Installing schemathesis", `${python}/bin/pip`, ["install", `schemathesis==${SCHEMATHESIS}`]);
+  }
+  await runOrExit("cargo", ["test", "--test", "contract", "--", "--ignored", "--nocapture"]);
 }
 
 async function fuzz() {
@@ -253,7 +285,7 @@ function fail(line) {
   process.exit(1);
 }
 
-const commands = { setup, build, start, test, prove, fuzz };
+const commands = { setup, build, start, test, prove, contract, fuzz };
 if (parseInt(process.versions.node) < OLDEST_NODE) {
   fail(`Node ${OLDEST_NODE} or newer is needed, and this is ${process.version}: install it from https://nodejs.org.`);
 }

@@ -22,9 +22,19 @@ pub fn read<T: DeserializeOwned>(json: &str) -> Result<T, JsonError> {
             .take(error.line().saturating_sub(1))
             .map(str::len)
             .sum();
+        let reason = error.to_string();
+        // The field says where it is, also to those who have not written the lines that were read.
+        let reason = match reason.rfind(" at line ") {
+            Some(end) => reason.get(..end).unwrap_or_default(),
+            None => &reason,
+        };
         JsonError {
-            field: path(json, line_start + error.column()),
-            reason: error.to_string(),
+            field: path(
+                json,
+                line_start + error.column(),
+                reason.starts_with("missing field"),
+            ),
+            reason: reason.to_owned(),
         }
     })
 }
@@ -34,9 +44,9 @@ pub fn write(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// The path of what was read last when the first `end` bytes were read. (A deserializer that keeps track of it would
-/// add a fifth to the size of the module.)
-fn path(json: &str, end: usize) -> String {
+/// The path of what was read last when the first `end` bytes were read, or of the object around it. (A deserializer that
+/// keeps track of it would add a fifth to the size of the module.)
+fn path(json: &str, end: usize, of_object: bool) -> String {
     enum Level {
         Object(String),
         Array(usize),
@@ -48,6 +58,11 @@ fn path(json: &str, end: usize) -> String {
         .get(..end)
         .unwrap_or(json)
         .trim_end_matches([',', ' ', '\n']);
+    // The end of an object is read before what is wrong with its last value is said.
+    let read = read
+        .strip_suffix('}')
+        .filter(|_| !of_object)
+        .unwrap_or(read);
     let mut chars = read.chars();
     while let Some(c) = chars.next() {
         match (c, levels.last_mut()) {
@@ -114,6 +129,20 @@ mod tests {
         _a: u8,
         #[serde(default, rename = "b")]
         _b: Vec<String>,
+        #[serde(default, rename = "n")]
+        _n: Y,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(try_from = "String")]
+    struct Y;
+
+    impl TryFrom<String> for Y {
+        type Error = &'static str;
+
+        fn try_from(text: String) -> Result<Self, Self::Error> {
+            (text == "y").then_some(Self).ok_or("is not y")
+        }
     }
 
     #[test]
@@ -139,6 +168,7 @@ mod tests {
             "list[0].b[0]",
             "invalid type: integer",
         );
+        check(r#"{"list": [{"a": 1, "n": "x"}]}"#, "list[0].n", "is not y");
         check(r#"{"list": [{"c": 1}]}"#, "list[0].c", "unknown field `c`");
         check(r#"{"list": [{"b": []}]}"#, "list[0]", "missing field `a`");
         check(r#"{"list": 1}"#, "list", "invalid type");

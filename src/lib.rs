@@ -11,22 +11,25 @@
 //! own copies, the transaction ID is signed on the spot, and sessions go to Workers KV in the background, up to 256 in
 //! one value. **Postbacks** must be right: the ID proves itself by its signature, and the offer's ledger, a Durable
 //! Object with a SQLite database of its own, decides duplicates and records the conversion in one statement.
-//! **Configuration** is rare: a network is judged as a whole, and published to KV as one self-contained document for
-//! each offer and partner.
+//! **Configuration** is rare: the catalog, a Durable Object, judges each change as a whole, and publishes one
+//! self-contained document for each offer and partner to KV.
 //!
 //! # Code map
 //!
 //! - [`tracking`]: the core. What a click and a postback mean: transaction IDs, offers and their URLs, click pages, the
 //!   checks of a postback and its refusals. Pure: time and random bytes are arguments.
-//! - [`ledger`]: the conversions of one offer: schema, SQL, and the messages to the object that keeps it. Behind the
-//!   trait [`sql::Sql`], so that the same statements run in a Durable Object and, in tests, on rusqlite.
+//! - [`ledger`]: the conversions of one offer, the raw log of its postbacks and the rollups for reports: schema, SQL, and
+//!   the messages to the object that keeps it. Behind the trait [`sql::Sql`], so that the same statements run in a
+//!   Durable Object and, in tests, on rusqlite.
 //! - [`registry`]: who may record a `conversion_unique_id`, across the network: the protocol between registry and
 //!   ledgers, and what a crash at each of its points leaves.
-//! - [`catalog`]: what a network configures, from a file to the documents in KV, and how long a copy of one serves.
+//! - [`catalog`]: what a network configures, its audit trail, the outbox of documents for KV, and how long a copy of one
+//!   serves. Behind the same trait.
+//! - [`api`]: the management API as it is on the wire: routes, parameters, views, and the OpenAPI document made of them.
 //! - [`json`]: JSON, read with the place where it is wrong.
 //! - `edge` (wasm32 only): the Workers runtime. `mod.rs` has the routes; `directory` the isolate's copies of the
-//!   documents, `click_recorder` the open click page, `ledger_client` and `ledger_object` the two ends of a message to a
-//!   ledger, `settings` all that is configured in `wrangler.toml`.
+//!   documents, `click_recorder` the open click page, `ledgers` and `ledger_object` the two ends of a message to a
+//!   ledger, `api` the operations of the management API, `settings` all that is configured in `wrangler.toml`.
 //! - `tests/`: black-box tests, which run the built worker in workerd.
 //!
 //! # Invariants
@@ -43,6 +46,7 @@
 //! - Nothing in `edge` can panic, by lint: a panic kills every request in flight in the isolate.
 //! - What goes wrong goes to the log; a client sees a fixed text. Secrets and visitors' addresses go to neither.
 
+pub mod api;
 pub mod catalog;
 pub mod json;
 pub mod ledger;

@@ -1,6 +1,7 @@
-//! The little of SQL that ledgers and registries need, so that the same statements run in a Durable Object's SQLite
+//! The little of SQL that the objects need, so that the same statements run in a Durable Object's SQLite
 //! and, in tests, on rusqlite.
 
+use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 /// A value in a row or a parameter. Integers stay under 2^53: in a Durable Object they pass through a JavaScript number.
@@ -46,6 +47,12 @@ pub trait Sql {
     /// Runs one statement to its end and gives its rows. The effects of all statements between two awaits become
     /// durable together.
     fn run(&self, statement: &str, parameters: Vec<Value>) -> Result<Vec<Row>, SqlError>;
+
+    /// Runs statements of which either all have an effect, or none: where `action` fails, what it did is undone.
+    fn atomically<T, E: From<SqlError>>(
+        &self,
+        action: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E>;
 }
 
 /// A row, read from left to right.
@@ -83,6 +90,32 @@ impl Row {
             other => Err(SqlError(format!("expected an integer, found {other:?}"))),
         }
     }
+}
+
+impl Row {
+    /// The next value, a number that is at most 32 bits wide, of a type that may be narrower.
+    pub fn narrow<T: TryFrom<u32>>(&mut self) -> Result<T, SqlError> {
+        narrow(self.integer()?)
+    }
+
+    /// The next value, a time in Unix milliseconds.
+    pub fn time(&mut self) -> Result<DateTime<Utc>, SqlError> {
+        time(self.integer()?)
+    }
+}
+
+/// A number that is at most 32 bits wide.
+pub fn narrow<T: TryFrom<u32>>(value: i64) -> Result<T, SqlError> {
+    u32::try_from(value)
+        .ok()
+        .and_then(|value| value.try_into().ok())
+        .ok_or_else(|| SqlError(format!("unexpected integer {value}")))
+}
+
+/// A time in Unix milliseconds.
+pub fn time(milliseconds: i64) -> Result<DateTime<Utc>, SqlError> {
+    DateTime::from_timestamp_millis(milliseconds)
+        .ok_or_else(|| SqlError(format!("unexpected time {milliseconds}")))
 }
 
 /// The statements of numbered migrations; the number of one is its place, from 1. One that was once released never

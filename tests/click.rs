@@ -345,13 +345,9 @@ fn sessions_are_recorded_in_the_background() {
         let answer = runtime.get(&format!("/aff_lsr?transaction_id={id}"));
         assert_eq!(answer.body, "success=true;");
     }
-    let newest = runtime
-        .api("GET", "/api/v1/conversions?offer_id=1&limit=1000", "")
-        .json();
-    let conversions = newest["conversions"].as_array().expect("a list");
+    let conversions = runtime.conversions(1, false);
     assert_eq!(conversions.len(), 300);
     for (conversion, n) in conversions.iter().rev().zip(0..) {
-        let conversion = &conversion["conversion"];
         assert_eq!(conversion["click"]["session_state"], "recorded");
         assert_eq!(
             conversion["session"]["sub_ids"]["aff_sub"],

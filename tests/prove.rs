@@ -66,20 +66,8 @@ fn network(offers: Range<u32>, unique_id: bool) -> String {
     .to_string()
 }
 
-/// All conversions of an offer.
 fn conversions(runtime: &Runtime, offer: u32) -> Vec<Value> {
-    let mut all: Vec<Value> = Vec::new();
-    loop {
-        let before = all.last().and_then(|row| row["id"].as_i64());
-        let before = before.map_or(String::new(), |id| format!("&before={id}"));
-        let path = format!("/api/v1/conversions?offer_id={offer}&limit=500{before}");
-        let newest = runtime.api("GET", &path, "").json();
-        let page = newest["conversions"].as_array().expect("a list").clone();
-        if page.is_empty() {
-            return all;
-        }
-        all.extend(page);
-    }
+    runtime.conversions(offer, false)
 }
 
 /// Sends until the answer says that the postback was processed.
@@ -156,11 +144,8 @@ fn crashes_lose_and_double_nothing() {
     let mut recorded: HashMap<String, Vec<String>> = HashMap::new();
     for row in conversions(&runtime, 1) {
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
-        let id = text(&row["conversion"]["click"]["transaction_id"]);
-        recorded
-            .entry(id)
-            .or_default()
-            .push(text(&row["conversion"]["amount"]));
+        let id = text(&row["click"]["transaction_id"]);
+        recorded.entry(id).or_default().push(text(&row["amount"]));
     }
     let mut accepted = 0;
     for (n, id) in ids.iter().enumerate() {
@@ -206,7 +191,7 @@ fn crashes_leave_unique_ids_unique() {
     let runtime = runtime.into_inner().expect("a runtime");
     let mut recorded = HashMap::new();
     for row in OFFERS.flat_map(|offer| conversions(&runtime, offer)) {
-        let unique_id = row["conversion"]["conversion_unique_id"]
+        let unique_id = row["conversion_unique_id"]
             .as_str()
             .expect("an ID")
             .to_owned();
@@ -340,7 +325,7 @@ fn redirects_at_once(runtime: &Runtime, offer: u32) -> String {
 
 fn session_state(runtime: &Runtime, offer: u32) -> String {
     let newest = conversions(runtime, offer);
-    newest[0]["conversion"]["click"]["session_state"]
+    newest[0]["click"]["session_state"]
         .as_str()
         .expect("a state")
         .to_owned()

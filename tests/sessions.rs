@@ -11,10 +11,7 @@ use tidemark::tracking::transaction_id::{ClickTime, Keyring, PageName};
 
 /// The only conversion of offer 1.
 fn conversion(runtime: &Runtime) -> Value {
-    let newest = runtime
-        .api("GET", "/api/v1/conversions?offer_id=1", "")
-        .json();
-    newest["conversions"][0]["conversion"].clone()
+    runtime.conversions(1, false).remove(0)
 }
 
 /// Polls until the session is in this state.

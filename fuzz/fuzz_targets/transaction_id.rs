@@ -4,13 +4,13 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use tidemark::tracking::transaction_id::{Keyring, PageName};
+use tidemark::tracking::transaction_id::{Keyring, Unverified};
 
 static KEYRING: LazyLock<Keyring> =
     LazyLock::new(|| Keyring::parse(&format!("1:{}", "07".repeat(32))).unwrap());
 
 fuzz_target!(|text: &str| {
-    PageName::in_transaction_id(text);
+    Unverified::read(text);
     let _ = Keyring::parse(text);
     if let Ok(id) = KEYRING.verify(text) {
         let minted = KEYRING.mint(id.offer, id.partner, id.page, id.position);

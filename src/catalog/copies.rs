@@ -1,6 +1,6 @@
 //! An isolate's own copies of published documents, so that a click waits for no read.
 //!
-//! A copy is served as it is for [`FRESH`]; then it is still served, and read again in the background. After [`STALE`]
+//! A copy is served as it is for some time (30 seconds, unless set otherwise); then it is still served, and read again in the background. After [`STALE`]
 //! it is read again first, but only by one request at a time: while KV is out of reach, the others are served, up to
 //! the age that they allow.
 
@@ -9,9 +9,6 @@ use std::hash::Hash;
 use std::rc::Rc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-
-/// How long a change in the configuration may take to reach a warm isolate, when clicks keep coming.
-pub const FRESH: TimeDelta = TimeDelta::seconds(30);
 
 /// How old a copy may be that is served while a newer one is on its way.
 pub const STALE: TimeDelta = TimeDelta::minutes(5);
@@ -77,8 +74,8 @@ impl<I: Copy + Eq + Hash, D> Copies<I, D> {
         (now.signed_duration_since(copy.read_at) <= max_age).then(|| copy.document.clone())
     }
 
-    /// Keeps what was read.
-    pub fn keep(&mut self, id: I, document: Option<Rc<D>>, now: DateTime<Utc>) {
+    /// Keeps what was read, which is fresh for some time.
+    pub fn keep(&mut self, id: I, document: Option<Rc<D>>, now: DateTime<Utc>, fresh: TimeDelta) {
         if self.0.len() >= MAX_COPIES && !self.0.contains_key(&id) {
             // Whoever asks for IDs that do not exist shall not push out those that do.
             self.0.retain(|_, copy| copy.document.is_some());
@@ -89,7 +86,7 @@ impl<I: Copy + Eq + Hash, D> Copies<I, D> {
         let copy = CopyOf {
             document,
             read_at: now,
-            read_again_at: later(now, FRESH),
+            read_again_at: later(now, fresh),
         };
         self.0.insert(id, copy);
     }
@@ -108,6 +105,7 @@ fn later(now: DateTime<Utc>, delta: TimeDelta) -> DateTime<Utc> {
 mod tests {
     use super::*;
 
+    const FRESH: TimeDelta = TimeDelta::seconds(30);
     const MAX_AGE: TimeDelta = TimeDelta::hours(24);
 
     fn at(seconds: i64) -> DateTime<Utc> {
@@ -117,7 +115,7 @@ mod tests {
     /// Looks up a document that was read at 0, at each of these seconds.
     fn check(seconds: &[i64], expected: &[&str]) {
         let mut copies = Copies::default();
-        copies.keep(1, Some(Rc::new("document")), at(0));
+        copies.keep(1, Some(Rc::new("document")), at(0), FRESH);
         let found: Vec<&str> = seconds
             .iter()
             .map(|seconds| match copies.look_up(1, at(*seconds), MAX_AGE) {
@@ -150,7 +148,7 @@ mod tests {
     #[test]
     fn serves_in_need_up_to_an_age() {
         let mut copies = Copies::default();
-        copies.keep(1, Some(Rc::new("document")), at(0));
+        copies.keep(1, Some(Rc::new("document")), at(0), FRESH);
         assert!(copies.in_need(1, at(86_400), MAX_AGE).is_some());
         assert!(copies.in_need(1, at(86_401), MAX_AGE).is_none());
         assert!(copies.in_need(2, at(0), MAX_AGE).is_none());
@@ -161,9 +159,9 @@ mod tests {
     #[test]
     fn who_asks_for_nothing_pushes_nothing_out() {
         let mut copies = Copies::default();
-        copies.keep(0, Some(Rc::new("document")), at(0));
+        copies.keep(0, Some(Rc::new("document")), at(0), FRESH);
         for id in 1..=2 * MAX_COPIES {
-            copies.keep(id, None, at(0));
+            copies.keep(id, None, at(0), FRESH);
         }
         assert!(copies.0.len() <= MAX_COPIES);
         assert_eq!(

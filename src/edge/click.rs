@@ -90,7 +90,7 @@ fn redirect(
     click: &Click<'_>,
     document: &OfferDocument,
     partner: &Partner,
-    settings: &Settings,
+    settings: &Rc<Settings>,
     context: &Context,
 ) -> Result<Response> {
     let (keyring, kv) = match (&settings.keyring, &settings.kv) {
@@ -101,7 +101,7 @@ fn redirect(
     let offer = &document.offer;
     let is_visit = request.method() == "GET";
     let place = if is_visit {
-        click_recorder::place(now, kv, context)
+        click_recorder::place(now, kv, settings, context)
     } else {
         click_recorder::unrecorded_place(now)
     };
@@ -145,7 +145,7 @@ fn redirect(
         let expires = now
             .checked_add_signed(offer.session_hours.duration())
             .unwrap_or(now);
-        click_recorder::record(&id, &session, expires, kv, context);
+        click_recorder::record(&id, &session, expires, kv, settings, context);
     }
     match click.format {
         Format::Redirect => respond::redirect(&url),

@@ -4,13 +4,16 @@
 //! and another click comes, or when the timer ends that its first click has set.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join;
 use worker::Context;
 use worker::kv::KvStore;
 
-use super::{kv, log, runtime};
+use super::settings::Settings;
+use super::{click_counter, kv, log, runtime};
 use crate::tracking::click_page::{ClickPage, Session};
 use crate::tracking::transaction_id::{ClickTime, PageName, TransactionId};
 
@@ -49,6 +52,7 @@ pub(super) struct Place {
 pub(super) fn place(
     now: DateTime<Utc>,
     kv: &KvStore,
+    settings: &Rc<Settings>,
     context: &Context,
 ) -> Result<Place, getrandom::Error> {
     let time = ClickTime::from_utc(now);
@@ -62,14 +66,14 @@ pub(super) fn place(
     let page = PageName::new(time, runtime::random()?);
     let previous = OPEN.with_borrow_mut(|open| open.replace(ClickPage::open(page)));
     if let Some(previous) = previous {
-        write_in_background(previous, kv, context);
+        write_in_background(previous, kv, settings, context);
     }
-    let kv = kv.clone();
+    let (kv, settings) = (kv.clone(), Rc::clone(settings));
     context.wait_until(async move {
         runtime::sleep(WRITE_AFTER).await;
         let open = OPEN.with_borrow_mut(|open| open.take_if(|open| open.name() == page));
         if let Some(open) = open {
-            write(open, &kv).await;
+            write(open, &kv, &settings).await;
         }
     });
     Ok(Place { page, position: 0 })
@@ -89,6 +93,7 @@ pub(super) fn record(
     session: &Session<'_>,
     expires: DateTime<Utc>,
     kv: &KvStore,
+    settings: &Rc<Settings>,
     context: &Context,
 ) {
     let full = OPEN.with_borrow_mut(|open| {
@@ -98,27 +103,36 @@ pub(super) fn record(
         open.take_if(|page| page.is_full())
     });
     if let Some(page) = full {
-        write_in_background(page, kv, context);
+        write_in_background(page, kv, settings, context);
     }
 }
 
-fn write_in_background(page: ClickPage, kv: &KvStore, context: &Context) {
-    let kv = kv.clone();
-    context.wait_until(async move { write(page, &kv).await });
+fn write_in_background(page: ClickPage, kv: &KvStore, settings: &Rc<Settings>, context: &Context) {
+    let (kv, settings) = (kv.clone(), Rc::clone(settings));
+    context.wait_until(async move { write(page, &kv, &settings).await });
 }
 
-async fn write(page: ClickPage, kv: &KvStore) {
+/// Writes a page, and counts its clicks, whether KV takes it or not.
+async fn write(page: ClickPage, kv: &KvStore, settings: &Settings) {
     if page.is_empty() {
         return;
     }
     let (key, text, expires) = page.close();
+    join(
+        write_text(&key, &text, expires, kv),
+        click_counter::count(&text, settings),
+    )
+    .await;
+}
+
+async fn write_text(key: &str, text: &str, expires: DateTime<Utc>, kv: &KvStore) {
     let expires = expires.checked_add_signed(KEPT_LONGER).unwrap_or(expires);
     let expires = u64::try_from(expires.timestamp()).unwrap_or(u64::MAX);
     let mut cause = "too many pages wait to be written".to_owned();
     if let Some(_waiting) = Waiting::begin() {
         for wait in TRIES {
             runtime::sleep(wait).await;
-            match kv::write(kv, &key, &text, Some(expires), TRY_LIMIT).await {
+            match kv::write(kv, key, text, Some(expires), TRY_LIMIT).await {
                 Ok(()) => return,
                 Err(error) => cause = error,
             }

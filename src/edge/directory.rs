@@ -71,7 +71,12 @@ pub(super) async fn read<D: Document>(
         Ok(document) => {
             let document = document.map(Rc::new);
             D::copies().with_borrow_mut(|copies| {
-                copies.keep(id, document.clone(), runtime::now());
+                copies.keep(
+                    id,
+                    document.clone(),
+                    runtime::now(),
+                    settings.document_fresh,
+                );
             });
             Ok(document)
         }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use wasm_bindgen::JsValue;
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
 
 use super::object::{self, ObjectSql, reply};
@@ -14,10 +15,10 @@ use super::settings::Settings;
 use super::{kv, log, runtime};
 use crate::ledger;
 use crate::ledger::Awaited;
-use crate::ledger::message::{Message, Newest};
+use crate::ledger::message::Message;
 use crate::sql::SqlError;
 use crate::tracking::click_page;
-use crate::tracking::transaction_id::PageName;
+use crate::tracking::transaction_id::Unverified;
 
 /// The most sessions that one alarm looks for; each may be in a page of its own, and an event has 1,000 subrequests.
 const MAX_SEARCHES: u32 = 100;
@@ -31,7 +32,7 @@ const RETRY_AFTER: TimeDelta = TimeDelta::minutes(1);
 /// The object; the ledger is opened by the first event, because a constructor that failed would fail for ever.
 #[durable_object(alarm)]
 pub struct Ledger {
-    state: State,
+    object: JsValue,
     env: Env,
     opened: RefCell<Option<ledger::Ledger<ObjectSql>>>,
     /// When the alarm is set for, as far as this object has set it since it woke.
@@ -41,7 +42,7 @@ pub struct Ledger {
 impl DurableObject for Ledger {
     fn new(state: State, env: Env) -> Self {
         Self {
-            state,
+            object: state._inner().into(),
             env,
             opened: RefCell::new(None),
             alarm: Cell::new(None),
@@ -74,20 +75,29 @@ impl Ledger {
             Message::Claim {
                 conversion,
                 uniqueness,
-            } => reply(ledger.claim(*conversion, uniqueness)),
-            Message::ClaimUnique { conversion, epoch } => {
-                reply(ledger.claim_unique(*conversion, epoch))
-            }
+                received,
+            } => reply(ledger.claim(*conversion, uniqueness, &received)),
+            Message::ClaimUnique {
+                conversion,
+                epoch,
+                received,
+            } => reply(ledger.claim_unique(*conversion, epoch, &received)),
             Message::Fence { unique_id, epoch } => reply(ledger.fence(&unique_id, epoch)),
-            Message::Refuse(refusal) => reply(ledger.refuse(&refusal)),
-            Message::Newest { before, limit } => {
-                reply(ledger.conversions(before, limit).and_then(|conversions| {
-                    Ok(Newest {
-                        conversions,
-                        refusals: ledger.refusals(before, limit)?,
-                    })
-                }))
-            }
+            Message::Refuse {
+                record,
+                received,
+                answer,
+            } => reply(ledger.refuse(record.as_deref(), &received, &answer)),
+            Message::Clicks(counts) => reply(ledger.count_clicks(counts)),
+            Message::Conversions(filter) => reply(ledger.conversions(&filter)),
+            Message::Conversion(id) => reply(ledger.conversion(id)),
+            Message::Decide(id, status) => reply(ledger.decide(id, status)),
+            Message::Postbacks(filter) => reply(ledger.postbacks(&filter)),
+            Message::Report(request) => reply(ledger.report(&request)),
+            Message::WouldRepeat {
+                transaction_id,
+                goal,
+            } => reply(ledger.has_converted(&transaction_id, goal)),
         })
     }
 
@@ -100,7 +110,7 @@ impl Ledger {
             Some(ledger) => action(ledger),
             closed => {
                 let first_search = Settings::of(&self.env).first_session_search;
-                let sql = ObjectSql::of(&self.state);
+                let sql = ObjectSql::of(&self.object);
                 action(closed.insert(ledger::Ledger::open(sql, first_search, runtime::now())?))
             }
         }
@@ -123,7 +133,7 @@ impl Ledger {
                 .to_std()
                 .unwrap_or_default()
                 .max(Duration::from_millis(1));
-            if let Err(error) = self.state.storage().set_alarm(wait).await {
+            if let Err(error) = object::state(&self.object).storage().set_alarm(wait).await {
                 return log::error("alarm_not_set", &error);
             }
         }
@@ -140,8 +150,8 @@ impl Ledger {
             .map_err(|error| error.to_string())?;
         let mut pages: HashMap<String, Option<String>> = HashMap::new();
         for awaited in due {
-            let key = PageName::in_transaction_id(&awaited.transaction_id)
-                .map(PageName::key)
+            let key = Unverified::read(&awaited.transaction_id)
+                .map(|id| id.page.key())
                 .unwrap_or_default();
             if !pages.contains_key(&key) {
                 pages.insert(key.clone(), kv::read(kv, &key, PAGE_TIME_LIMIT).await?);

@@ -2,21 +2,27 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
 use worker::{Context, ObjectNamespace};
 
 use super::settings::{Misconfigured, Settings};
 use super::{Unreachable, log, object_client, runtime};
 use crate::ledger::Outcome;
-use crate::ledger::message::{self as ledger, Newest};
+use crate::ledger::log::LogFilter;
+use crate::ledger::message as ledger;
 use crate::registry::claiming::{Claiming, End, Step};
 use crate::registry::message::{self as registry, Request};
 use crate::tracking::conversion::{Claim, Conversion};
 use crate::tracking::id::OfferId;
+use crate::tracking::received::{LoggedPostback, Received};
 use crate::tracking::rejection::{Answer, Rejection};
 
 /// How long to wait where another offer has just been given the same unique ID.
 const BUSY_WAIT: Duration = Duration::from_millis(400);
+
+/// How many ledgers are asked at the same time.
+const SIDE_BY_SIDE: usize = 32;
 
 /// The ledgers, and the registries that they share.
 #[derive(Clone)]
@@ -38,6 +44,7 @@ impl Ledgers {
         &self,
         offer: OfferId,
         claim: Claim,
+        received: Received,
         context: &Context,
     ) -> Result<Answer, Unreachable> {
         match claim {
@@ -46,37 +53,96 @@ impl Ledgers {
                 let message = ledger::Message::Claim {
                     conversion,
                     uniqueness,
+                    received,
                 };
-                match self.send(offer, &message).await? {
+                match self.ask(offer, &message).await? {
                     Outcome::Recorded => Ok(Answer::Accepted),
                     Outcome::Duplicate => Ok(Answer::Refused(Rejection::DuplicateConversion)),
                 }
             }
             Claim::InNetwork(conversion, unique_id) => {
-                self.claim_unique(offer, conversion, unique_id, context)
+                self.claim_unique(offer, conversion, unique_id, received, context)
                     .await
             }
         }
     }
 
-    /// Keeps a refusal, in the background: the answer is the same whether it is kept or not.
-    pub(super) fn refuse(&self, offer: OfferId, refusal: Box<Conversion>, context: &Context) {
-        let ledgers = self.clone();
+    /// Logs a refused postback, in the background: the answer is the same whether it is logged or not.
+    pub(super) fn refuse(
+        &self,
+        offer: OfferId,
+        record: Option<Box<Conversion>>,
+        received: Received,
+        rejection: &Rejection,
+        context: &Context,
+    ) {
+        let (ledgers, rejection) = (self.clone(), rejection.clone());
         context.wait_until(async move {
-            let _: Result<(), Unreachable> =
-                ledgers.send(offer, &ledger::Message::Refuse(refusal)).await;
+            ledgers
+                .log_refused(offer, record, received, &rejection)
+                .await;
         });
     }
 
-    /// The newest conversions and refusals of an offer.
-    pub(super) async fn newest(
+    /// The same, at once.
+    pub(super) async fn log_refused(
         &self,
         offer: OfferId,
-        before: i64,
-        limit: u32,
-    ) -> Result<Newest, Unreachable> {
-        self.send(offer, &ledger::Message::Newest { before, limit })
-            .await
+        record: Option<Box<Conversion>>,
+        received: Received,
+        rejection: &Rejection,
+    ) {
+        let message = refuse(record, received, rejection);
+        let _: Result<(), Unreachable> = self.ask(offer, &message).await;
+    }
+
+    /// Logs a postback that proves no offer with the others of its kind, in the background.
+    pub(super) fn refuse_unattributed(
+        &self,
+        received: Received,
+        rejection: &Rejection,
+        context: &Context,
+    ) {
+        let (ledgers, message) = (self.ledgers.clone(), refuse(None, received, rejection));
+        context.wait_until(async move {
+            let _: Result<(), Unreachable> =
+                object_client::send(&ledgers, ledger::UNATTRIBUTED, &message).await;
+        });
+    }
+
+    /// The newest postbacks that prove no offer.
+    pub(super) async fn unattributed(
+        &self,
+        filter: LogFilter,
+    ) -> Result<Vec<LoggedPostback>, Unreachable> {
+        object_client::send(
+            &self.ledgers,
+            ledger::UNATTRIBUTED,
+            &ledger::Message::Postbacks(filter),
+        )
+        .await
+    }
+
+    /// Whether a conversion of the network has a unique ID.
+    pub(super) async fn has_unique_id(&self, unique_id: &str) -> Result<bool, Unreachable> {
+        self.register(unique_id, Request::Peek).await
+    }
+
+    /// Sends a message to each of many ledgers, some of them at a time, and gives the answers in their order.
+    pub(super) async fn ask_all<T: DeserializeOwned>(
+        &self,
+        messages: &[(OfferId, ledger::Message)],
+    ) -> Result<Vec<(OfferId, T)>, Unreachable> {
+        let mut answers = Vec::new();
+        for messages in messages.chunks(SIDE_BY_SIDE) {
+            let asked = messages
+                .iter()
+                .map(|(offer, message)| self.ask(*offer, message));
+            for ((offer, _), answer) in messages.iter().zip(join_all(asked).await) {
+                answers.push((*offer, answer?));
+            }
+        }
+        Ok(answers)
     }
 
     /// Goes the way of [`crate::registry`].
@@ -85,6 +151,7 @@ impl Ledgers {
         offer: OfferId,
         conversion: Conversion,
         unique_id: String,
+        received: Received,
         context: &Context,
     ) -> Result<Answer, Unreachable> {
         let (mut claiming, mut step) = Claiming::start(offer);
@@ -99,15 +166,19 @@ impl Ledgers {
                 }
                 Step::Record(epoch) => {
                     let conversion = Box::new(conversion.clone());
-                    let message = ledger::Message::ClaimUnique { conversion, epoch };
-                    claiming.recorded(epoch, self.send(offer, &message).await?)
+                    let message = ledger::Message::ClaimUnique {
+                        conversion,
+                        epoch,
+                        received: received.clone(),
+                    };
+                    claiming.recorded(epoch, self.ask(offer, &message).await?)
                 }
                 Step::Fence(holding) => {
                     let message = ledger::Message::Fence {
                         unique_id: unique_id.clone(),
                         epoch: holding.epoch,
                     };
-                    claiming.fenced(holding, self.send(holding.offer, &message).await?)
+                    claiming.fenced(holding, self.ask(holding.offer, &message).await?)
                 }
                 Step::Done(end) => break end,
             };
@@ -122,9 +193,10 @@ impl Ledgers {
                 if let Some(holder) = holder {
                     self.confirm(unique_id, holder, context);
                 }
-                let refusal = conversion.refused(&Rejection::DuplicateUniqueId);
-                self.refuse(offer, Box::new(refusal), context);
-                Ok(Answer::Refused(Rejection::DuplicateUniqueId))
+                let rejection = Rejection::DuplicateUniqueId;
+                let refusal = Box::new(conversion.refused(&rejection));
+                self.refuse(offer, Some(refusal), received, &rejection, context);
+                Ok(Answer::Refused(rejection))
             }
             End::GaveUp => {
                 log::error("unique_id_contested", &offer);
@@ -160,11 +232,24 @@ impl Ledgers {
         .await
     }
 
-    async fn send<T: DeserializeOwned>(
+    /// Sends a message to an offer's ledger.
+    pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         offer: OfferId,
         message: &ledger::Message,
     ) -> Result<T, Unreachable> {
         object_client::send(&self.ledgers, &ledger::object_name(offer), message).await
+    }
+}
+
+fn refuse(
+    record: Option<Box<Conversion>>,
+    received: Received,
+    rejection: &Rejection,
+) -> ledger::Message {
+    ledger::Message::Refuse {
+        record,
+        received,
+        answer: Answer::Refused(rejection.clone()).text(),
     }
 }

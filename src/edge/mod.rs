@@ -12,7 +12,9 @@
 )]
 
 mod api;
+mod catalog_object;
 mod click;
+mod click_counter;
 mod click_recorder;
 mod directory;
 mod kv;
@@ -22,6 +24,7 @@ mod log;
 mod object;
 mod object_client;
 mod postback;
+mod rate_limit;
 mod registry_object;
 mod request;
 mod respond;
@@ -48,7 +51,8 @@ async fn fetch(request: worker::Request, env: Env, context: Context) -> worker::
         "/aff_lsr" => postback::answer(Endpoint::Lsr, request, &settings, &context).await,
         "/aff_goal" => postback::answer(Endpoint::Goal, request, &settings, &context).await,
         "/healthz" => respond::health(&settings),
-        path if path.starts_with("/api/") => api::answer(request, &settings).await,
+        "/api" | "/api/" => respond::api_page(),
+        path if path.starts_with("/api/") => api::answer(request, settings, &context).await,
         _ => respond::text(404, "Not found."),
     }
 }

@@ -1,7 +1,9 @@
 //! `/aff_lsr` and `/aff_goal`: an advertiser's server reports a conversion.
 
+use std::rc::Rc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::future::join;
 use worker::kv::KvStore;
 use worker::{Context, Response, Result};
@@ -10,12 +12,13 @@ use super::directory;
 use super::ledgers::Ledgers;
 use super::request::{BodyError, Request};
 use super::settings::{Misconfigured, Settings};
-use super::{Unreachable, kv, log, respond, runtime};
+use super::{Unreachable, kv, log, rate_limit, respond, runtime};
 use crate::tracking::click_page::{self, Session};
 use crate::tracking::offer::OfferDocument;
 use crate::tracking::partner::Partner;
-use crate::tracking::postback::{Configured, Endpoint, Postback, Sender, Subject};
+use crate::tracking::postback::{Configured, Endpoint, Postback, Refusal, Sender, Subject};
 use crate::tracking::query::MAX_QUERY_BYTES;
+use crate::tracking::received::{self, Received};
 use crate::tracking::rejection::{Answer, Rejection};
 use crate::tracking::transaction_id::TransactionId;
 
@@ -25,7 +28,7 @@ const PAGE_TIME_LIMIT: Duration = Duration::from_secs(3);
 pub(super) async fn answer(
     endpoint: Endpoint,
     mut request: Request,
-    settings: &Settings,
+    settings: &Rc<Settings>,
     context: &Context,
 ) -> Result<Response> {
     if !matches!(request.method(), "GET" | "POST") {
@@ -46,9 +49,19 @@ pub(super) async fn answer(
             return respond::misconfigured_for_now(error);
         }
     };
+    let now = runtime::now();
+    let sent = Sent {
+        postback: &postback,
+        request: &request,
+        form: &form,
+        now,
+    };
     let result = match postback.subject(keyring) {
-        Ok(subject) => judge(&postback, subject, &request, settings, context).await,
-        Err(rejection) => Ok(Answer::Refused(rejection)),
+        Ok(subject) => judge(&sent, subject, settings, context).await,
+        Err(rejection) => {
+            log_forged(&sent, &rejection, settings, context);
+            Ok(Answer::Refused(rejection))
+        }
     };
     match result {
         Ok(answer) => respond::postback(&answer, postback.wants_json()),
@@ -70,14 +83,72 @@ async fn form(request: &mut Request) -> std::result::Result<String, BodyError> {
     }
 }
 
+/// A postback and how it came.
+struct Sent<'s> {
+    postback: &'s Postback<'s>,
+    request: &'s Request,
+    form: &'s str,
+    now: DateTime<Utc>,
+}
+
+impl Sent<'_> {
+    /// What the log keeps; with the ID in its own form, if it is genuine.
+    fn received(&self, subject: Option<&Subject>) -> Received {
+        let transaction_id = match subject {
+            Some(Subject::Click(id)) => Some(id.to_string()),
+            _ => self
+                .postback
+                .transaction_id()
+                .map(|id| id.chars().take(received::MAX_ID_CHARS).collect()),
+        };
+        let query = received::masked(self.request.query());
+        let separator = if query.is_empty() { "" } else { "?" };
+        Received {
+            received_at: self.now,
+            method: self.request.method().to_owned(),
+            target: format!("{}{separator}{query}", self.request.path()),
+            form: received::masked(self.form),
+            sender_ip: self.request.ip(),
+            referrer: received::header(self.request.header("Referer").as_deref()),
+            transaction_id,
+            genuine: matches!(subject, Some(Subject::Click(_))),
+        }
+    }
+}
+
+/// Logs a postback that proves no offer, as far as the limits allow; with the offer that it names, too.
+fn log_forged(sent: &Sent<'_>, rejection: &Rejection, settings: &Rc<Settings>, context: &Context) {
+    let Ok(ledgers) = Ledgers::of(settings) else {
+        return;
+    };
+    if !rate_limit::admits(sent.request.ip(), sent.now) {
+        return;
+    }
+    let received = sent.received(None);
+    ledgers.refuse_unattributed(received.clone(), rejection, context);
+    if let Some(offer) = sent.postback.offer() {
+        let (settings, rejection) = (Rc::clone(settings), rejection.clone());
+        context.wait_until(async move {
+            if let Ok(Some(_)) = directory::get::<OfferDocument>(offer, &settings).await {
+                ledgers.log_refused(offer, None, received, &rejection).await;
+            }
+        });
+    }
+}
+
 /// Fetches what the checks need, runs them, and has the ledger record what comes of it.
 async fn judge(
-    postback: &Postback<'_>,
+    sent: &Sent<'_>,
     subject: Subject,
-    request: &Request,
     settings: &Settings,
     context: &Context,
 ) -> std::result::Result<Answer, Unreachable> {
+    let Sent {
+        postback,
+        request,
+        now,
+        ..
+    } = *sent;
     let (kv, ledgers) = match (&settings.kv, Ledgers::of(settings)) {
         (Ok(kv), Ok(ledgers)) => (kv, ledgers),
         (Err(error), _) => return Err(misconfigured(error)),
@@ -99,7 +170,11 @@ async fn judge(
     let document = match (document, &subject) {
         (Some(document), _) => document,
         (None, Subject::Partner(..)) => {
-            return Ok(Answer::Refused(Rejection::InvalidParameter("offer_id")));
+            let rejection = Rejection::InvalidParameter("offer_id");
+            if rate_limit::admits(request.ip(), now) {
+                ledgers.refuse_unattributed(sent.received(None), &rejection, context);
+            }
+            return Ok(Answer::Refused(rejection));
         }
         // The click is genuine, so there was such an offer: its document will be seen again.
         (None, Subject::Click(id)) => {
@@ -116,13 +191,23 @@ async fn judge(
         document: &document,
         partner: partner.as_deref(),
     };
-    match postback.check(&subject, configured, session, sender, runtime::now()) {
-        Ok(claim) => ledgers.claim(subject.offer(), claim, context).await,
-        Err(refusal) => {
-            if let Some(record) = refusal.record {
-                ledgers.refuse(subject.offer(), record, context);
+    match postback.check(&subject, configured, session, sender, now) {
+        Ok(claim) => {
+            let received = Received {
+                genuine: true,
+                ..sent.received(Some(&subject))
+            };
+            ledgers
+                .claim(subject.offer(), claim, received, context)
+                .await
+        }
+        Err(Refusal { rejection, record }) => {
+            // Whoever sends no genuine ID, but names an offer, could be anybody.
+            if matches!(subject, Subject::Click(_)) || rate_limit::admits(request.ip(), now) {
+                let received = sent.received(Some(&subject));
+                ledgers.refuse(subject.offer(), record, received, &rejection, context);
             }
-            Ok(Answer::Refused(refusal.rejection))
+            Ok(Answer::Refused(rejection))
         }
     }
 }
@@ -133,7 +218,7 @@ fn misconfigured(error: &Misconfigured) -> Unreachable {
 }
 
 /// The session of a click, if KV shows its page.
-async fn find_session(kv: &KvStore, id: &TransactionId) -> Option<Session<'static>> {
+pub(super) async fn find_session(kv: &KvStore, id: &TransactionId) -> Option<Session<'static>> {
     match kv::read(kv, &id.page.key(), PAGE_TIME_LIMIT).await {
         Ok(page) => click_page::find(&page?, id.as_str()),
         Err(cause) => {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use wasm_bindgen::JsValue;
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
 
 use super::object::{self, ObjectSql, reply};
@@ -13,14 +14,14 @@ use crate::sql::SqlError;
 /// The object; the registry is opened by the first message, because a constructor that failed would fail for ever.
 #[durable_object(fetch)]
 pub struct Registry {
-    state: State,
+    object: JsValue,
     opened: RefCell<Option<registry::Registry<ObjectSql>>>,
 }
 
 impl DurableObject for Registry {
     fn new(state: State, _env: Env) -> Self {
         Self {
-            state,
+            object: state._inner().into(),
             opened: RefCell::new(None),
         }
     }
@@ -38,7 +39,7 @@ impl Registry {
         let mut opened = self.opened.borrow_mut();
         let registry = match &mut *opened {
             Some(registry) => registry,
-            closed => closed.insert(registry::Registry::open(ObjectSql::of(&self.state))?),
+            closed => closed.insert(registry::Registry::open(ObjectSql::of(&self.object))?),
         };
         let now = runtime::now();
         match request {
@@ -47,6 +48,7 @@ impl Registry {
                 reply(registry.transfer(&unique_id, from, to, now))
             }
             message::Request::Confirm(holder) => reply(registry.confirm(&unique_id, holder)),
+            message::Request::Peek => reply(registry.is_confirmed(&unique_id)),
         }
     }
 }

@@ -32,6 +32,13 @@ impl Request {
         &self.method
     }
 
+    /// Scheme and host, as the client has them.
+    pub(super) fn origin(&self) -> String {
+        let (scheme, rest) = self.url.split_once("://").unwrap_or_default();
+        let host = rest.split('/').next().unwrap_or_default();
+        format!("{scheme}://{host}")
+    }
+
     /// The path, as it stands in the URL.
     pub(super) fn path(&self) -> &str {
         let (path, _) = self.target();

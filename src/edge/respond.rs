@@ -1,15 +1,17 @@
 //! Answers. None of them can be taken for a script, kept by a cache, or changed by what a client sent.
 
+use futures_util::TryStream;
 use serde::Serialize;
 use worker::{Response, ResponseBuilder, Result};
 
 use super::settings::{Misconfigured, Settings};
+use crate::api::view::Problem;
 use crate::json;
 use crate::tracking::click::ClickRefusal;
 use crate::tracking::rejection::Answer;
 
 /// When a client may try again what could not be processed, in seconds.
-const RETRY_AFTER: &str = "5";
+pub(super) const RETRY_AFTER: &str = "5";
 
 fn builder(status: u16) -> Result<ResponseBuilder> {
     Response::builder()
@@ -32,22 +34,51 @@ pub(super) fn json(value: &impl Serialize) -> Result<Response> {
     body(200, "application/json", json::write(value))
 }
 
-/// Problem details, as RFC 9457 has them.
-pub(super) fn problem(status: u16, title: &'static str, detail: String) -> Result<Response> {
-    #[derive(Serialize)]
-    struct Problem {
-        r#type: &'static str,
-        title: &'static str,
-        status: u16,
-        detail: String,
-    }
-    let problem = Problem {
-        r#type: "about:blank",
-        title,
-        status,
-        detail,
-    };
-    body(status, "application/problem+json", json::write(&problem))
+/// JSON that is written already.
+pub(super) fn json_text(status: u16, json: String) -> Result<Response> {
+    body(status, "application/json", json)
+}
+
+pub(super) fn problem(problem: &Problem) -> Result<Response> {
+    body(
+        problem.status,
+        "application/problem+json",
+        json::write(problem),
+    )
+}
+
+/// Lines of CSV, sent as they come.
+pub(super) fn csv(
+    lines: impl TryStream<Ok = Vec<u8>, Error = worker::Error> + 'static,
+) -> Result<Response> {
+    builder(200)?
+        .with_header("Content-Type", "text/csv; charset=utf-8")?
+        .with_header("X-Content-Type-Options", "nosniff")?
+        .with_header(
+            "Content-Disposition",
+            "attachment; filename=\"conversions.csv\"",
+        )?
+        .from_stream(lines)
+}
+
+/// The description of the API.
+pub(super) fn openapi() -> Result<Response> {
+    json_text(200, include_str!("../api/openapi.json").to_owned())
+}
+
+/// A page that shows the description.
+pub(super) fn api_page() -> Result<Response> {
+    let response = body(
+        200,
+        "text/html; charset=utf-8",
+        include_str!("api/page.html").to_owned(),
+    )?;
+    response.headers().set(
+        "Content-Security-Policy",
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    )?;
+    Ok(response)
 }
 
 pub(super) fn redirect(url: &str) -> Result<Response> {

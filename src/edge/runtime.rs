@@ -19,6 +19,13 @@ pub(super) fn random() -> Result<u32, getrandom::Error> {
     getrandom::u32()
 }
 
+/// A new token: 128 random bits in hexadecimal.
+pub(super) fn token() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes.map(|byte| format!("{byte:02x}")).concat())
+}
+
 /// Waits.
 pub(super) async fn sleep(duration: Duration) {
     worker::Delay::from(duration).await;

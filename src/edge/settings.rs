@@ -29,6 +29,8 @@ pub(super) struct Settings {
     pub(super) admin_token: Result<Secret, Misconfigured>,
     /// `FALLBACK_URL`: where visitors go whom an offer does not take, and who has no fallback of its own.
     pub(super) fallback_url: Result<Option<PlainUrl>, Misconfigured>,
+    /// `DOCUMENT_FRESH_SECONDS`: how long a copy of a document is served before it is read again.
+    pub(super) document_fresh: TimeDelta,
     /// `DOCUMENT_MAX_AGE_SECONDS`: how old a copy of a document may be that is served while KV is out of reach.
     pub(super) document_max_age: TimeDelta,
     /// `FIRST_SESSION_SEARCH_SECONDS`: how long after a postback a click's page is looked for again that KV did not
@@ -36,6 +38,8 @@ pub(super) struct Settings {
     pub(super) first_session_search: TimeDelta,
     /// `KV`: documents and click pages.
     pub(super) kv: Result<KvStore, Misconfigured>,
+    /// `CATALOG`: the catalog.
+    pub(super) catalogs: Result<ObjectNamespace, Misconfigured>,
     /// `LEDGER`: the ledgers, one for each offer.
     pub(super) ledgers: Result<ObjectNamespace, Misconfigured>,
     /// `REGISTRY`: the registries of unique IDs.
@@ -77,9 +81,13 @@ impl Settings {
                     }),
                 _ => Ok(None),
             },
+            document_fresh: seconds(env, "DOCUMENT_FRESH_SECONDS", 30),
             document_max_age: seconds(env, "DOCUMENT_MAX_AGE_SECONDS", 86_400),
             first_session_search: seconds(env, "FIRST_SESSION_SEARCH_SECONDS", 75),
             kv: env.kv("KV").map_err(|_| missing("KV")),
+            catalogs: env
+                .durable_object("CATALOG")
+                .map_err(|_| missing("CATALOG")),
             ledgers: env.durable_object("LEDGER").map_err(|_| missing("LEDGER")),
             registries: env
                 .durable_object("REGISTRY")
@@ -96,6 +104,7 @@ impl Settings {
             .or(fault(&self.admin_token))
             .or(fault(&self.fallback_url))
             .or(fault(&self.kv))
+            .or(fault(&self.catalogs))
             .or(fault(&self.ledgers))
             .or(fault(&self.registries))
     }

@@ -2,10 +2,9 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::sql::{Row, SqlError, Value};
+use crate::sql::{Row, SqlError, Value, narrow, time};
 use crate::tracking::click_page::Session;
 use crate::tracking::conversion::{Conversion, ConvertedClick};
 use crate::tracking::money::Money;
@@ -169,20 +168,6 @@ fn parse<T: FromStr>(text: String) -> Result<T, SqlError> {
 
 fn required<T: FromStr>(text: Option<String>) -> Result<T, SqlError> {
     text.map_or_else(|| Err(SqlError("unexpected null".to_owned())), parse)
-}
-
-/// An ID or a code, which are at most 32 bits wide.
-fn narrow<T: TryFrom<u32>>(value: i64) -> Result<T, SqlError> {
-    u32::try_from(value)
-        .ok()
-        .and_then(|value| value.try_into().ok())
-        .ok_or_else(|| SqlError(format!("unexpected integer {value}")))
-}
-
-/// Reads a time as it is stored.
-pub(super) fn time(milliseconds: i64) -> Result<DateTime<Utc>, SqlError> {
-    DateTime::from_timestamp_millis(milliseconds)
-        .ok_or_else(|| SqlError(format!("unexpected time {milliseconds}")))
 }
 
 fn money(count: i64) -> Result<Money, SqlError> {

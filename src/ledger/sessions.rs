@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Ledger;
 use super::record;
-use crate::sql::{Sql, SqlError, Value};
+use crate::sql::{self, Sql, SqlError, Value};
 use crate::tracking::click_page::Session;
 use crate::tracking::conversion::{Conversion, SessionState};
 use crate::tracking::values::SubIds;
@@ -52,7 +52,7 @@ impl<S: Sql> Ledger<S> {
             .into_iter()
             .next()
             .map_or(Ok(None), |mut row| row.optional_integer())?;
-        due.map(record::time).transpose()
+        due.map(sql::time).transpose()
     }
 
     /// The conversions whose search is due, the longest due first.
@@ -90,13 +90,16 @@ impl<S: Sql> Ledger<S> {
                 .map(|value| record::text(value)),
         );
         values.push(awaited.id.into());
-        self.sql.run(
-            &format!(
-                "UPDATE conversions SET session_due_at = NULL, session = ?, country = ?, click_ip = ?{columns} WHERE id = ?"
-            ),
-            values,
-        )?;
-        Ok(())
+        let statement = format!(
+            "UPDATE conversions SET session_due_at = NULL, session = ?, country = ?, click_ip = ?{columns} WHERE id = ?"
+        );
+        self.sql.atomically(|| {
+            self.sql.run(&statement, values)?;
+            match self.conversion(awaited.id)? {
+                Some(recorded) => self.count_session(&recorded.conversion),
+                None => Ok(()),
+            }
+        })
     }
 
     /// Puts off a search that found nothing, or gives it up after the last.

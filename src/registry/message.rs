@@ -41,4 +41,6 @@ pub enum Request {
     },
     /// The holder has recorded the ID: `null`.
     Confirm(OfferId),
+    /// Whether a conversion is known to have the ID: a boolean.
+    Peek,
 }

@@ -160,6 +160,15 @@ impl<S: Sql> Registry<S> {
         Ok(())
     }
 
+    /// Whether a conversion is known to have the ID.
+    pub fn is_confirmed(&self, unique_id: &str) -> Result<bool, SqlError> {
+        let rows = self.sql.run(
+            "SELECT 1 FROM unique_ids WHERE unique_id = ? AND confirmed = 1",
+            vec![unique_id.into()],
+        )?;
+        Ok(!rows.is_empty())
+    }
+
     fn epoch(&self, statement: &str, parameters: Vec<Value>) -> Result<Option<Epoch>, SqlError> {
         let rows = self.sql.run(statement, parameters)?;
         rows.into_iter()

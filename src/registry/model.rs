@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use super::claiming::{Claiming, End, Step};
 use super::message::Request;
 use super::*;
-use crate::ledger::tests::{conversion, open};
+use crate::ledger::tests::{conversion, open, received};
 use crate::ledger::{Fenced, Ledger, UniqueOutcome};
 use crate::sql::native::{Failing, database};
 use crate::tracking::conversion::Conversion;
@@ -88,7 +88,9 @@ impl Sent {
                 };
                 Reply::Recorded(
                     epoch,
-                    objects.ledger(self.offer).claim_unique(conversion, epoch)?,
+                    objects
+                        .ledger(self.offer)
+                        .claim_unique(conversion, epoch, &received())?,
                 )
             }
             Step::Fence(holding) => Reply::Fenced(
@@ -97,7 +99,7 @@ impl Sent {
                     .ledger(holding.offer)
                     .fence(unique_id, holding.epoch)?,
             ),
-            Step::Wait | Step::Done(_) => Reply::Nothing,
+            Step::Register(Request::Peek) | Step::Wait | Step::Done(_) => Reply::Nothing,
         })
     }
 }
@@ -174,7 +176,7 @@ fn event() -> impl Strategy<Value = Event> {
     let passes = prop_oneof![6 => Just(0i64), 2 => 1..4i64, 1 => 5..9i64];
     let fate = prop_oneof![
         8 => Just(Fate::Arrives),
-        2 => (0..4u32).prop_map(Fate::FailsAt),
+        2 => (0..8u32).prop_map(Fate::FailsAt),
         1 => Just(Fate::AnswerLost),
         1 => Just(Fate::Late),
     ];

@@ -2,7 +2,7 @@
 
 use super::message::object_name;
 use super::*;
-use crate::ledger::tests::{conversion, open};
+use crate::ledger::tests::{conversion, open, received};
 use crate::ledger::{Fenced, Outcome, UniqueOutcome};
 use crate::sql::native::{database, schema_digest, size};
 use crate::tracking::conversion::{Conversion, Uniqueness};
@@ -90,19 +90,19 @@ fn a_fence_keeps_late_claims_out() {
     };
     assert_eq!(ledger.fence("x", 1), Ok(Fenced::Free));
     assert_eq!(
-        ledger.claim_unique(with_id("a"), 1),
+        ledger.claim_unique(with_id("a"), 1, &received()),
         Ok(UniqueOutcome::Fenced)
     );
     assert_eq!(
-        ledger.claim_unique(with_id("a"), 2),
+        ledger.claim_unique(with_id("a"), 2, &received()),
         Ok(UniqueOutcome::Recorded)
     );
     assert_eq!(
-        ledger.claim_unique(with_id("b"), 2),
+        ledger.claim_unique(with_id("b"), 2, &received()),
         Ok(UniqueOutcome::Duplicate)
     );
     assert_eq!(ledger.fence("x", 2), Ok(Fenced::Recorded));
     // Where an ID is only a value that came along, it may come again.
-    let outcome = ledger.claim(with_id("c"), Uniqueness::Transaction);
+    let outcome = ledger.claim(with_id("c"), Uniqueness::Transaction, &received());
     assert_eq!(outcome, Ok(Outcome::Recorded));
 }

@@ -39,6 +39,23 @@ impl Sql for &Connection {
         };
         run().map_err(|error: rusqlite::Error| SqlError(error.to_string()))
     }
+
+    fn atomically<T, E: From<SqlError>>(
+        &self,
+        action: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let execute = |statement: &str| {
+            self.execute_batch(statement)
+                .map_err(|error| SqlError(error.to_string()))
+        };
+        execute("SAVEPOINT turn")?;
+        let result = action();
+        if result.is_err() {
+            execute("ROLLBACK TO turn")?;
+        }
+        execute("RELEASE turn")?;
+        result
+    }
 }
 
 /// A database that fails at one statement, and works before and after it.
@@ -56,6 +73,13 @@ impl Sql for Failing<'_> {
             return Err(SqlError("cut off".to_owned()));
         }
         self.database.run(statement, parameters)
+    }
+
+    fn atomically<T, E: From<SqlError>>(
+        &self,
+        action: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.database.atomically(action)
     }
 }
 

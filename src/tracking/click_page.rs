@@ -11,7 +11,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::transaction_id::{ClickTime, LENGTH, PageName, TransactionId};
+use super::transaction_id::{ClickTime, LENGTH, PageName, TransactionId, Unverified};
 use super::values::SubIds;
 
 /// The most clicks in a page: what the position in the ID can tell apart.
@@ -21,6 +21,7 @@ const FORMAT: &str = "1\n";
 
 /// What was recorded of a click besides what its ID says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Session<'s> {
     /// The visitor's country, ISO 3166-1 alpha-2; empty where unknown.
     pub country: String,
@@ -101,6 +102,15 @@ impl ClickPage {
     }
 }
 
+/// The clicks of a page that was written here.
+pub fn clicks(page: &str) -> impl Iterator<Item = (Unverified, Session<'static>)> {
+    let lines = page.strip_prefix(FORMAT).unwrap_or_default().lines();
+    lines.filter_map(|line| {
+        let (id, values) = line.split_at_checked(LENGTH)?;
+        Some((Unverified::read(id)?, session(values)))
+    })
+}
+
 /// Finds the session of a click in the text of its page, by the click's transaction ID.
 pub fn find(page: &str, id: &str) -> Option<Session<'static>> {
     let mut lines = page.strip_prefix(FORMAT)?.lines();
@@ -108,13 +118,18 @@ pub fn find(page: &str, id: &str) -> Option<Session<'static>> {
         let (start, values) = line.split_at_checked(LENGTH)?;
         (start == id).then_some(values)
     })?;
+    Some(session(values))
+}
+
+/// Reads what follows the ID in a line.
+fn session(values: &str) -> Session<'static> {
     // The first tab ends the ID.
     let mut values = values.split('\t').skip(1).map(unescape);
-    Some(Session {
+    Session {
         country: values.next().unwrap_or_default(),
         ip: values.next().unwrap_or_default(),
         sub_ids: SubIds::from_fn(|_| values.next().unwrap_or_default()),
-    })
+    }
 }
 
 fn escape(value: &str, out: &mut String) {

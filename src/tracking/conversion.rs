@@ -13,6 +13,7 @@ use super::values::AdvertiserValues;
 
 /// Whether a conversion counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It does.
@@ -47,6 +48,7 @@ impl std::str::FromStr for Status {
 
 /// Whether the session of a converted click is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SessionState {
     /// It was read from the click's page.
@@ -82,11 +84,13 @@ impl std::str::FromStr for SessionState {
 
 /// The click behind a conversion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConvertedClick {
     /// The transaction ID.
     pub transaction_id: String,
     /// When it happened, to the second.
     #[serde(with = "super::rfc3339")]
+    #[cfg_attr(test, schemars(with = "crate::api::openapi::Time"))]
     pub clicked_at: DateTime<Utc>,
     /// Whether its session is known.
     pub session_state: SessionState,
@@ -94,6 +98,7 @@ pub struct ConvertedClick {
 
 /// A conversion, or a refused attempt at one. The offer is the one of the ledger that keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Conversion {
     /// The click it belongs to; `None` for a postback by partner ID.
     pub click: Option<ConvertedClick>,
@@ -119,6 +124,7 @@ pub struct Conversion {
     pub currency: Currency,
     /// When the postback arrived, to the millisecond.
     #[serde(with = "super::rfc3339")]
+    #[cfg_attr(test, schemars(with = "crate::api::openapi::Time"))]
     pub received_at: DateTime<Utc>,
     /// Where the postback came from.
     pub sender_ip: Option<IpAddr>,

@@ -18,6 +18,8 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $bits:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
+        #[cfg_attr(test, schemars(extend("minimum" = 1, "maximum" = (1 << $bits) - 1)))]
         #[serde(try_from = "u32", into = "u32")]
         pub struct $name(u32);
 

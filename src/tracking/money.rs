@@ -12,6 +12,8 @@ const SCALE: i64 = 10_000;
 ///
 /// At most [`Money::MAX`], so that the count stays far under 2^53: SQL integers pass through a JavaScript number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(extend("pattern" = "^[0-9]{1,11}(\\.[0-9]{1,4})?$", "examples" = ["1.50"])))]
 #[serde(try_from = "String", into = "String")]
 pub struct Money(i64);
 
@@ -94,6 +96,8 @@ impl std::fmt::Display for Money {
 
 /// A percentage from 0 to 100, with at most four places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(extend("pattern" = "^(100|[0-9]{1,2}(\\.[0-9]{1,4})?)$", "examples" = ["10"])))]
 #[serde(try_from = "String", into = "String")]
 pub struct Percentage(Money);
 
@@ -127,6 +131,7 @@ impl Percentage {
 
 /// What a conversion costs an advertiser or earns a partner: flat, a percentage of the sale, or both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Rate {
     /// Paid for each conversion, in the offer's currency.
@@ -150,6 +155,8 @@ impl Rate {
 
 /// A currency: three capital letters, as in ISO 4217.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(extend("pattern" = "^[A-Za-z]{3}$", "examples" = ["USD"])))]
 #[serde(try_from = "String", into = "String")]
 pub struct Currency([u8; 3]);
 

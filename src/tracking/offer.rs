@@ -48,6 +48,7 @@ impl From<DocumentVersion> for u8 {
 
 /// Who pays for conversions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Advertiser {
     /// Its ID.
@@ -64,6 +65,7 @@ pub struct Advertiser {
 
 /// What visitors are sent to and partners are paid for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -80,6 +82,7 @@ pub struct Offer {
     /// Who pays for it.
     pub advertiser_id: AdvertiserId,
     /// Whether it takes clicks. Postbacks for earlier clicks count all the same.
+    #[serde(default)]
     pub status: OfferStatus,
     /// When it stops taking clicks, whatever the status.
     #[serde(
@@ -87,8 +90,10 @@ pub struct Offer {
         skip_serializing_if = "Option::is_none",
         with = "super::rfc3339::option"
     )]
+    #[cfg_attr(test, schemars(with = "Option<crate::api::openapi::Time>"))]
     pub expires_at: Option<DateTime<Utc>>,
     /// How conversions are reported.
+    #[serde(default)]
     pub protocol: Protocol,
     /// Where a click goes.
     pub offer_url: OfferUrl,
@@ -149,10 +154,12 @@ fn first_link_version() -> u32 {
 }
 
 /// Whether an offer takes clicks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum OfferStatus {
+    #[default]
     Active,
     Paused,
     Expired,
@@ -160,10 +167,12 @@ pub enum OfferStatus {
 }
 
 /// How conversions of an offer are reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
     /// A postback with the transaction ID.
+    #[default]
     Server,
     /// A postback with the partner ID.
     ServerAffiliate,
@@ -179,6 +188,8 @@ pub enum Protocol {
 
 /// How long a session lasts: 1 to 8,760 hours (a year), 720 (30 days) unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(extend("minimum" = 1, "maximum" = 8760)))]
 #[serde(try_from = "u16", into = "u16")]
 pub struct SessionHours(u16);
 
@@ -216,6 +227,7 @@ impl From<SessionHours> for u16 {
 
 /// The whitelist of an offer: at most 100 entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "Vec<WhitelistEntry>", into = "Vec<WhitelistEntry>")]
 pub struct Whitelist(Vec<WhitelistEntry>);
 
@@ -247,6 +259,7 @@ impl From<Whitelist> for Vec<WhitelistEntry> {
 
 /// Something a visitor can do on an offer besides the default conversion, with its own terms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Goal {
     /// Its ID, unique in the offer.
@@ -269,6 +282,7 @@ pub struct Goal {
 
 /// The goals of an offer: at most 100, each ID and each reference once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "Vec<Goal>", into = "Vec<Goal>")]
 pub struct Goals(Vec<Goal>);
 

@@ -147,6 +147,8 @@ enum Part {
 
 /// An offer URL, ready to be expanded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(extend("examples" = ["https://shop.example/?t={transaction_id}"])))]
 #[serde(try_from = "String", into = "String")]
 pub struct OfferUrl {
     /// As the network wrote it.
@@ -338,6 +340,8 @@ impl From<OfferUrl> for String {
 
 /// An `http` or `https` URL without macros: a fallback or a preview.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(extend("examples" = ["https://shop.example/closed"])))]
 #[serde(try_from = "String", into = "String")]
 pub struct PlainUrl {
     text: String,

@@ -7,6 +7,7 @@ use super::text::Name;
 
 /// A partner, as published to the edge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Partner {
     /// Its ID, `aff_id` on the wire.
@@ -17,6 +18,7 @@ pub struct Partner {
     #[serde(default, rename = "ref")]
     pub reference: String,
     /// Whether it may send visitors.
+    #[serde(default)]
     pub status: PartnerStatus,
 }
 
@@ -28,10 +30,12 @@ impl Partner {
 }
 
 /// Whether a partner may send visitors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PartnerStatus {
     /// It may.
+    #[default]
     Active,
     /// Its links lead to the fallback.
     Blocked,

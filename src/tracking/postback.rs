@@ -6,10 +6,11 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::click_page::Session;
 use super::conversion::{Claim, Conversion, ConvertedClick, SessionState, Status, Uniqueness};
-use super::id::{OfferId, PartnerId};
+use super::id::{GoalId, OfferId, PartnerId};
 use super::money::{Currency, Money, Rate};
 use super::offer::{Goal, Offer, OfferDocument, Protocol};
 use super::partner::{Partner, PartnerStatus};
@@ -17,6 +18,23 @@ use super::query::{self, Query, QueryTooLong};
 use super::rejection::{Echo, Rejection};
 use super::transaction_id::{Keyring, TransactionId};
 use super::values::{AdvertiserValues, SubIds};
+
+/// The parameters that stand alone; beside them, there are those of [`AdvertiserValues`] and [`SubIds`].
+const PARAMETERS: [&str; 13] = [
+    "transaction_id",
+    "offer_id",
+    "aff_id",
+    "goal_id",
+    "goal_ref",
+    "amount",
+    "currency",
+    "conversion_unique_id",
+    "security_token",
+    "promo_code",
+    "status",
+    "format",
+    "a",
+];
 
 /// Where a postback arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +97,45 @@ pub struct Refusal {
     pub record: Option<Box<Conversion>>,
 }
 
+/// A check that needs no earlier conversion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// The click is young enough.
+    Expiry,
+    /// The identifiers and the endpoint fit the offer's protocol.
+    Protocol,
+    /// The sender's address is on the offer's whitelist.
+    Whitelist,
+    /// The advertiser's token.
+    SecurityToken,
+    /// The `Referer` header.
+    Referral,
+    /// All other parameters can be read.
+    Parameters,
+    /// There is a `conversion_unique_id` where the offer asks for one.
+    UniqueId,
+}
+
+impl Check {
+    /// In the order of the contract: the sender is told of the first that fails.
+    const IN_ORDER: [Self; 7] = [
+        Self::Expiry,
+        Self::Protocol,
+        Self::Whitelist,
+        Self::SecurityToken,
+        Self::Referral,
+        Self::Parameters,
+        Self::UniqueId,
+    ];
+}
+
+/// Whether a click is older than its offer's sessions last.
+pub fn is_expired(id: &TransactionId, offer: &Offer, now: DateTime<Utc>) -> bool {
+    now.signed_duration_since(id.clicked_at()) > offer.session_hours.duration()
+}
+
 impl<'q> Postback<'q> {
     /// Reads the query, and the form of a POST.
     ///
@@ -87,6 +144,14 @@ impl<'q> Postback<'q> {
     pub fn parse(endpoint: Endpoint, query: &'q str, form: &'q str) -> Result<Self, QueryTooLong> {
         let query = Query::parse(query, form)?;
         Ok(Self { endpoint, query })
+    }
+
+    /// The names of all parameters that a postback may have.
+    pub fn parameters() -> impl Iterator<Item = &'static str> {
+        PARAMETERS
+            .into_iter()
+            .chain(AdvertiserValues::NAMES)
+            .chain(SubIds::NAMES)
     }
 
     /// Whether the answer is to be JSON.
@@ -181,7 +246,10 @@ impl<'q> Postback<'q> {
             promo_code: self.query.get("promo_code").map(str::to_owned),
             advertiser_values: AdvertiserValues::from_fn(|name| self.text(name)),
         };
-        match self.find_fault(subject, configured, sender, now) {
+        let fault = self
+            .checks(subject, configured, sender, now)
+            .find_map(|(_, result)| result.err());
+        match fault.map_or(Ok(()), Err) {
             Ok(()) => Ok(match conversion.conversion_unique_id.clone() {
                 Some(unique_id) if offer.unique_id => Claim::InNetwork(conversion, unique_id),
                 _ => Claim::InLedger(conversion, terms.uniqueness),
@@ -195,9 +263,22 @@ impl<'q> Postback<'q> {
         }
     }
 
-    /// The checks, in the order of the contract.
-    fn find_fault(
+    /// The checks behind that of the transaction ID, in the order of the contract, with their results.
+    pub fn checks<'c>(
+        &'c self,
+        subject: &'c Subject,
+        configured: Configured<'c>,
+        sender: Sender<'c>,
+        now: DateTime<Utc>,
+    ) -> impl Iterator<Item = (Check, Result<(), Rejection>)> {
+        Check::IN_ORDER
+            .into_iter()
+            .map(move |check| (check, self.run(check, subject, configured, sender, now)))
+    }
+
+    fn run(
         &self,
+        check: Check,
         subject: &Subject,
         configured: Configured<'_>,
         sender: Sender<'_>,
@@ -206,39 +287,68 @@ impl<'q> Postback<'q> {
         let OfferDocument {
             offer, advertiser, ..
         } = configured.document;
-        if let Subject::Click(id) = subject
-            && now.signed_duration_since(id.clicked_at()) > offer.session_hours.duration()
-        {
-            return Err(Rejection::ExpiredTransactionId(*id));
-        }
-        match (subject, offer.protocol) {
-            (Subject::Click(_), Protocol::Server)
-            | (Subject::Partner(..), Protocol::ServerAffiliate)
-                if self.fits_endpoint() => {}
-            (Subject::Partner(..), Protocol::Server) => return Err(Self::no_transaction_id()),
-            _ => return Err(Rejection::WrongTrackingProtocol),
-        }
-        if !offer.whitelist.admits(sender.ip) {
-            return Err(Rejection::IpNotWhitelisted);
-        }
-        if offer.security_token {
-            let sent = self.query.get("security_token").unwrap_or_default();
-            let matches = advertiser
-                .security_token
-                .as_ref()
-                .is_some_and(|token| token.matches(sent));
-            if !matches {
-                return Err(Rejection::InvalidSecurityToken);
+        let (holds, rejection) = match check {
+            Check::Expiry => match subject {
+                Subject::Click(id) => (
+                    !is_expired(id, offer, now),
+                    Rejection::ExpiredTransactionId(*id),
+                ),
+                Subject::Partner(..) => return Ok(()),
+            },
+            Check::Protocol => match (subject, offer.protocol) {
+                (Subject::Click(_), Protocol::Server)
+                | (Subject::Partner(..), Protocol::ServerAffiliate) => {
+                    (self.fits_endpoint(), Rejection::WrongTrackingProtocol)
+                }
+                (Subject::Partner(..), Protocol::Server) => (false, Self::no_transaction_id()),
+                _ => (false, Rejection::WrongTrackingProtocol),
+            },
+            Check::Whitelist => (
+                offer.whitelist.admits(sender.ip),
+                Rejection::IpNotWhitelisted,
+            ),
+            Check::SecurityToken => {
+                let sent = self.query.get("security_token").unwrap_or_default();
+                let token = advertiser.security_token.as_ref();
+                (
+                    !offer.security_token || token.is_some_and(|token| token.matches(sent)),
+                    Rejection::InvalidSecurityToken,
+                )
             }
-        }
-        if offer.referral_required && sender.referrer.is_none_or(|url| url.trim().is_empty()) {
-            return Err(Rejection::NoReferralUrl);
-        }
-        self.check_parameters(subject, configured)?;
-        if offer.unique_id && self.query.get("conversion_unique_id").is_none() {
-            return Err(Rejection::InvalidParameter("conversion_unique_id"));
-        }
-        Ok(())
+            Check::Referral => (
+                !offer.referral_required
+                    || sender.referrer.is_some_and(|url| !url.trim().is_empty()),
+                Rejection::NoReferralUrl,
+            ),
+            Check::Parameters => return self.check_parameters(subject, configured),
+            Check::UniqueId => (
+                !offer.unique_id || self.unique_id().is_some(),
+                Rejection::InvalidParameter("conversion_unique_id"),
+            ),
+        };
+        if holds { Ok(()) } else { Err(rejection) }
+    }
+
+    /// The advertiser's number of the conversion.
+    pub fn unique_id(&self) -> Option<&str> {
+        self.query.get("conversion_unique_id")
+    }
+
+    /// The transaction ID, as it was sent.
+    pub fn transaction_id(&self) -> Option<&str> {
+        self.query.get("transaction_id")
+    }
+
+    /// The offer that is named beside or in place of the transaction ID, if a readable one is.
+    pub fn offer(&self) -> Option<OfferId> {
+        self.query.get("offer_id")?.parse().ok()
+    }
+
+    /// The goal to convert, and what its conversion must not repeat; the default conversion where none or an unknown
+    /// one is named.
+    pub fn terms(&self, offer: &Offer) -> (Option<GoalId>, Uniqueness) {
+        let terms = Terms::of(offer, self.goal(offer).ok().flatten());
+        (terms.goal, terms.uniqueness)
     }
 
     fn check_parameters(
@@ -345,7 +455,7 @@ impl From<Rejection> for Refusal {
 
 /// What holds for a conversion: the goal's own terms, or the offer's.
 struct Terms {
-    goal: Option<super::id::GoalId>,
+    goal: Option<GoalId>,
     payout: Rate,
     revenue: Rate,
     uniqueness: Uniqueness,

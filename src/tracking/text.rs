@@ -7,6 +7,8 @@ const MAX_NAME_CHARS: usize = 200;
 
 /// A name: not empty, at most 200 characters, no control character.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(extend("minLength" = 1, "maxLength" = 200, "pattern" = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$")))]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 

@@ -70,14 +70,6 @@ impl PageName {
         }
     }
 
-    /// The page that a transaction ID names. Reads the ID without verifying it: for IDs that were verified before they
-    /// were stored.
-    pub fn in_transaction_id(text: &str) -> Option<Self> {
-        let head = base32::read(text.as_bytes().get(..HEAD)?)? << 2;
-        let tail = base32::read(text.as_bytes().get(HEAD..LENGTH)?)?;
-        Some(Self::in_signed(head | tail >> SIGNATURE_BITS))
-    }
-
     fn in_signed(signed: u128) -> Self {
         Self {
             time: ClickTime(field(signed, 77, 30)),
@@ -100,6 +92,35 @@ impl PageName {
         let mut key = String::from("clicks:");
         key.extend(digits.map(char::from));
         key
+    }
+}
+
+/// What a text in the form of a transaction ID says, whoever wrote it: for IDs that were verified before they were
+/// stored, and to tell what is wrong with one that is not genuine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unverified {
+    /// The number of the key that signed it.
+    pub key: u32,
+    /// The offer.
+    pub offer: OfferId,
+    /// The partner.
+    pub partner: PartnerId,
+    /// The page.
+    pub page: PageName,
+}
+
+impl Unverified {
+    /// Reads 30 characters, in lower case.
+    pub fn read(text: &str) -> Option<Self> {
+        let head = base32::read(text.as_bytes().get(..HEAD)?)? << 2;
+        let tail = base32::read(text.as_bytes().get(HEAD..LENGTH)?)?;
+        let signed = head | tail >> SIGNATURE_BITS;
+        Some(Self {
+            key: field(signed, 107, 5),
+            offer: field(signed, 57, 20).try_into().ok()?,
+            partner: field(signed, 35, 22).try_into().ok()?,
+            page: PageName::in_signed(signed),
+        })
     }
 }
 
@@ -449,7 +470,8 @@ mod tests {
             let id = mint(&keyring, time, offer, partner, page, position);
             prop_assert_eq!(id.as_str().len(), LENGTH);
             prop_assert_eq!(keyring.verify(id.as_str()), Ok(id));
-            prop_assert_eq!(PageName::in_transaction_id(id.as_str()), Some(id.page));
+            let read = Unverified::read(id.as_str()).map(|read| (read.offer, read.partner, read.page));
+            prop_assert_eq!(read, Some((id.offer, id.partner, id.page)));
         }
 
         #[test]
@@ -469,7 +491,7 @@ mod tests {
         #[test]
         fn reads_anything_without_panic(text: String) {
             prop_assert_eq!(keyring(&[KEY_1]).verify(&text), Err(Invalid));
-            PageName::in_transaction_id(&text);
+            Unverified::read(&text);
         }
     }
 }

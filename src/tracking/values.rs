@@ -36,6 +36,19 @@ macro_rules! named_values {
             }
         }
 
+        #[cfg(test)]
+        impl schemars::JsonSchema for $type<'_> {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let properties: BTreeMap<&str, serde_json::Value> =
+                    Self::NAMES.into_iter().map(|name| (name, serde_json::json!({"type": "string"}))).collect();
+                schemars::json_schema!({"type": "object", "properties": properties, "additionalProperties": false})
+            }
+        }
+
         impl Serialize for $type<'_> {
             /// A map of the values that are not empty.
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -11,6 +11,8 @@ pub const MAX_ENTRIES: usize = 100;
 /// An address, a range in the last octet (`192.0.2.0-255`), or a CIDR block: in each case, the addresses from one to
 /// another of the same family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(extend("examples" = ["203.0.113.0/24", "192.0.2.0-255", "2001:db8::1"])))]
 #[serde(try_from = "String", into = "String")]
 pub struct WhitelistEntry {
     text: String,

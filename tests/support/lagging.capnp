@@ -22,6 +22,7 @@ const tidemark :Workerd.Worker = (
   ],
   bindings = [
     (name = "KV", kvNamespace = "kv"),
+    (name = "CATALOG", durableObjectNamespace = "Catalog"),
     (name = "LEDGER", durableObjectNamespace = "Ledger"),
     (name = "REGISTRY", durableObjectNamespace = "Registry"),
     (name = "TRANSACTION_KEYS", fromEnvironment = "TRANSACTION_KEYS"),
@@ -29,6 +30,7 @@ const tidemark :Workerd.Worker = (
     (name = "FIRST_SESSION_SEARCH_SECONDS", text = "3"),
   ],
   durableObjectNamespaces = [
+    (className = "Catalog", uniqueKey = "Catalog", enableSql = true),
     (className = "Ledger", uniqueKey = "Ledger", enableSql = true),
     (className = "Registry", uniqueKey = "Registry", enableSql = true),
   ],

@@ -110,8 +110,7 @@ impl Options {
         };
         runtime.wait_until_ready("");
         if let Some(network) = &runtime.options.network {
-            let answer = runtime.api("PUT", "/api/v1/network", network);
-            assert_eq!(answer.status, 200, "not loaded: {}", answer.body);
+            runtime.load(network);
         }
         runtime
     }
@@ -174,6 +173,11 @@ impl Runtime {
         let _ = kill_process_group(Pid::from_child(&self.process), Signal::KILL);
     }
 
+    /// Where it listens: scheme, host and port.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// Sends a `GET`.
     pub fn get(&self, path: &str) -> Response {
         self.request("GET", path, &[], "")
@@ -184,6 +188,35 @@ impl Runtime {
         let token = self.options.vars.get("ADMIN_TOKEN");
         let bearer = format!("Bearer {}", token.map_or("", String::as_str));
         self.request(method, path, &[("Authorization", &bearer)], body)
+    }
+
+    /// Creates the advertisers, partners and offers of a JSON object with a list of each.
+    pub fn load(&self, network: &str) {
+        let network: serde_json::Value = serde_json::from_str(network).expect("a network");
+        for kind in ["advertisers", "partners", "offers"] {
+            for entity in network[kind].as_array().expect("a list") {
+                let answer = self.api("POST", &format!("/api/v1/{kind}"), &entity.to_string());
+                assert_eq!(answer.status, 201, "not created: {}", answer.body);
+                assert_eq!(answer.json()["published"], true, "{}", answer.body);
+            }
+        }
+    }
+
+    /// All conversions of an offer, or all refusals, newest first.
+    pub fn conversions(&self, offer: u32, refused: bool) -> Vec<serde_json::Value> {
+        let path = format!("/api/v1/conversions?offer_id={offer}&limit=1000");
+        let mut rows = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = self.api("GET", &format!("{path}{cursor}"), "").json();
+            rows.extend(page["items"].as_array().expect("a list").clone());
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        rows.retain(|row| row["code"].is_null() != refused);
+        rows
     }
 
     /// Sends a request, the path as it is given, and follows no redirect.
