@@ -9,6 +9,7 @@
 //   prove   build, then the tests that break things, one after the other; a further argument is a
 //           percentage of their size
 //   contract  build, then schemathesis against the API's own description; needs Python 3.10 or newer
+//   bench   build, then Tidemark against its baselines (bench/); `--quick`: in under two minutes
 //   fuzz    the fuzz targets, one after the other; a further argument is how many seconds each takes
 
 import { spawn } from "node:child_process";
@@ -25,6 +26,7 @@ const TOOLS = [
   { crate: "worker-build", program: "worker-build", version: "0.8.7" },
 ];
 const SCHEMATHESIS = "4.32.5";
+const OHA = "1.16.0";
 const OLDEST_NODE = 20;
 const DEFAULT_PORT = "8787";
 const STOP_TIMEOUT_MS = 3000;
@@ -69,12 +71,12 @@ async function setup() {
   }
 }
 
-async function install({ crate, program, version }) {
+async function install({ crate, program, version, options = ["--debug", "--config", "profile.dev.debug=false"] }) {
   const installed = await run(`target/tools/bin/${program}`, ["--version"], { quiet: true });
   if (installed.output.includes(version)) return;
   // Not optimised: compiles twice as fast, and is fast enough. The tools share what they all depend on.
   await step(`Compiling ${crate} ${version}, for about a minute`, "cargo", [
-    ...["install", `${crate}@${version}`, "--bin", program, "--locked", "--debug", "--config", "profile.dev.debug=false"],
+    ...["install", `${crate}@${version}`, "--bin", program, "--locked", ...options],
     ...["--root", "target/tools", "--target-dir", "target/tools/build"],
   ]);
 }
@@ -92,6 +94,7 @@ async function build() {
   // worker-build keeps the names of all functions, an eighth of the module, for stack traces of panics.
   const wasm = "build/index_bg.wasm";
   await step("Taking out the names", "wasm-opt", ["--strip-debug", wasm, "-o", wasm]);
+  fs.copyFileSync("src/edge/entry.js", "build/entry.js");
   // A file saved during the build is newer than the build.
   fs.utimesSync(wasm, started, started);
 }
@@ -183,6 +186,13 @@ async function fuzz() {
       ...[`-max_total_time=${seconds}`, "-print_final_stats=1"],
     ]);
   }
+}
+
+async function bench() {
+  await build();
+  // Optimised: it must not be slower than what it loads.
+  await install({ crate: "oha", program: "oha", version: OHA, options: [] });
+  await runOrExit("node", ["bench/run.mjs", ...args]);
 }
 
 async function runOrExit(program, programArgs) {
@@ -285,7 +295,7 @@ function fail(line) {
   process.exit(1);
 }
 
-const commands = { setup, build, start, test, prove, contract, fuzz };
+const commands = { setup, build, start, test, prove, contract, bench, fuzz };
 if (parseInt(process.versions.node) < OLDEST_NODE) {
   fail(`Node ${OLDEST_NODE} or newer is needed, and this is ${process.version}: install it from https://nodejs.org.`);
 }

@@ -2,10 +2,12 @@
 //! and, in tests, on rusqlite.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use thiserror::Error;
 
 /// A value in a row or a parameter. Integers stay under 2^53: in a Durable Object they pass through a JavaScript number.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 #[expect(missing_docs, reason = "the types of SQLite")]
 pub enum Value {
     Null,

@@ -34,7 +34,15 @@ pub enum Known<D> {
 struct CopyOf<D> {
     document: Option<Rc<D>>,
     read_at: DateTime<Utc>,
+    fresh_until: DateTime<Utc>,
     read_again_at: DateTime<Utc>,
+}
+
+impl<D> CopyOf<D> {
+    /// Whether it was read a short time ago; a copy that somebody else is reading again is not.
+    fn is_fresh(&self, now: DateTime<Utc>) -> bool {
+        now < self.fresh_until
+    }
 }
 
 /// The copies of one kind of document.
@@ -48,6 +56,12 @@ impl<I, D> Default for Copies<I, D> {
 }
 
 impl<I: Copy + Eq + Hash, D> Copies<I, D> {
+    /// The document, if nothing has to be done but serve it.
+    pub fn fresh(&self, id: I, now: DateTime<Utc>) -> Option<&Rc<D>> {
+        let copy = self.0.get(&id)?;
+        copy.document.as_ref().filter(|_| copy.is_fresh(now))
+    }
+
     /// What can be done without waiting. Sends only one request in [`READ_AGAIN`] to read the document again.
     pub fn look_up(&mut self, id: I, now: DateTime<Utc>, max_age: TimeDelta) -> Known<D> {
         let Some(copy) = self.0.get_mut(&id) else {
@@ -86,6 +100,7 @@ impl<I: Copy + Eq + Hash, D> Copies<I, D> {
         let copy = CopyOf {
             document,
             read_at: now,
+            fresh_until: later(now, fresh),
             read_again_at: later(now, fresh),
         };
         self.0.insert(id, copy);

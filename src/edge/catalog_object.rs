@@ -93,7 +93,7 @@ impl Catalog {
         match &mut *opened {
             Some(catalog) => action(catalog),
             closed => {
-                let sql = ObjectSql::of(&self.object);
+                let sql = ObjectSql::of(&self.object)?;
                 action(closed.insert(catalog::Catalog::open(sql)?))
             }
         }

@@ -2,16 +2,18 @@
 //!
 //! When the directory knows offer and partner, nothing is awaited.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
+use chrono::{DateTime, Utc};
 use futures_util::future::join;
 use serde::Serialize;
 use worker::{Context, Response, Result};
 
 use super::click_recorder::{self, Place};
 use super::directory::{self, Document};
-use super::request::Request;
-use super::settings::Settings;
+use super::request::{self, Request};
+use super::settings::{Misconfigured, Settings};
 use super::{Unreachable, log, respond, runtime};
 use crate::catalog::copies::Known;
 use crate::tracking::click::{self, Click, ClickRefusal, Format, Visitor};
@@ -19,6 +21,7 @@ use crate::tracking::click_page::Session;
 use crate::tracking::offer::OfferDocument;
 use crate::tracking::offer_url::Macro;
 use crate::tracking::partner::Partner;
+use crate::tracking::transaction_id::TransactionId;
 
 pub(super) async fn answer(
     request: &Request,
@@ -77,6 +80,47 @@ async fn find<D: Document>(
     }
 }
 
+/// The URL to send a visitor to, where nothing has to be awaited or read from the request; the session is left to be
+/// recorded. `None`: [`answer`] has to look at it.
+pub(super) fn answer_at_once(
+    url: &str,
+    is_visit: bool,
+    ip: &str,
+    country: &str,
+    settings: &Rc<Settings>,
+    context: &Context,
+) -> Option<String> {
+    let ("/aff_c", query) = request::target(url) else {
+        return None;
+    };
+    let click = Click::parse(query).ok()?;
+    let now = runtime::now();
+    let document = directory::fresh::<OfferDocument>(click.offer, now)?;
+    let partner = directory::fresh::<Partner>(click.partner, now)?;
+    let needs_request = [Macro::UserAgent, Macro::RegionCode, Macro::City]
+        .into_iter()
+        .any(|name| document.offer.offer_url.uses(name));
+    if needs_request || click.format != Format::Redirect {
+        return None;
+    }
+    click.admit(&document.offer, &partner, now).ok()?;
+    let ip = ip.trim().parse::<IpAddr>();
+    let visitor = Visitor {
+        ip: &ip.map(|ip| ip.to_string()).unwrap_or_default(),
+        country_code: country,
+        ..Visitor::default()
+    };
+    let visit = Visit {
+        click: &click,
+        document: &document,
+        partner: &partner,
+        visitor,
+        now,
+    };
+    let (_, url) = visit.begin(is_visit, settings, context).ok()?;
+    Some(url)
+}
+
 /// The answer to a click with `format=json`.
 #[derive(Serialize)]
 struct Minted<'m> {
@@ -93,76 +137,98 @@ fn redirect(
     settings: &Rc<Settings>,
     context: &Context,
 ) -> Result<Response> {
-    let (keyring, kv) = match (&settings.keyring, &settings.kv) {
-        (Ok(keyring), Ok(kv)) => (keyring, kv),
-        (Err(error), _) | (_, Err(error)) => return respond::misconfigured(error),
-    };
-    let now = runtime::now();
-    let offer = &document.offer;
-    let is_visit = request.method() == "GET";
-    let place = if is_visit {
-        click_recorder::place(now, kv, settings, context)
-    } else {
-        click_recorder::unrecorded_place(now)
-    };
-    let (Place { page, position }, random) = match (place, random_for(document)) {
-        (Ok(place), Ok(random)) => (place, random),
-        (Err(error), _) | (_, Err(error)) => {
-            log::error("no_random_bytes", &error);
-            return respond::unavailable_click();
-        }
-    };
-    let id = keyring.mint(click.offer, click.partner, page, position);
-
     let cf = request.cf();
-    let ip = request.ip().map(|ip| ip.to_string()).unwrap_or_default();
-    let country = cf.and_then(worker::Cf::country).unwrap_or_default();
     let if_used = |name, read: &dyn Fn() -> Option<String>| {
-        if offer.offer_url.uses(name) {
+        if document.offer.offer_url.uses(name) {
             read().unwrap_or_default()
         } else {
             String::new()
         }
     };
     let visitor = Visitor {
-        ip: &ip,
+        ip: &request.ip().map(|ip| ip.to_string()).unwrap_or_default(),
         user_agent: &if_used(Macro::UserAgent, &|| request.header("User-Agent")),
-        country_code: &country,
+        country_code: &cf.and_then(worker::Cf::country).unwrap_or_default(),
         region_code: &if_used(Macro::RegionCode, &|| cf?.region_code()),
         city: &if_used(Macro::City, &|| cf?.city()),
-        random,
+        random: 0,
     };
-    let url = match click.landing_url(&id, document, partner, &visitor, now) {
-        Ok(url) => url,
-        Err(refusal) => return respond::refused_click(refusal),
+    let now = runtime::now();
+    let visit = Visit {
+        click,
+        document,
+        partner,
+        visitor,
+        now,
     };
-    if is_visit {
-        let session = Session {
-            country,
-            ip,
-            sub_ids: click.sub_ids.clone(),
-        };
-        let expires = now
-            .checked_add_signed(offer.session_hours.duration())
-            .unwrap_or(now);
-        click_recorder::record(&id, &session, expires, kv, settings, context);
-    }
-    match click.format {
-        Format::Redirect => respond::redirect(&url),
-        Format::Json => {
-            let transaction_id = id.as_str();
-            respond::json(&Minted {
-                transaction_id,
-                url,
-            })
+    match visit.begin(request.method() == "GET", settings, context) {
+        Ok((_, url)) if click.format == Format::Redirect => respond::redirect(&url),
+        Ok((id, url)) => respond::json(&Minted {
+            transaction_id: id.as_str(),
+            url,
+        }),
+        Err(NoVisit::Misconfigured(error)) => respond::misconfigured(&error),
+        Err(NoVisit::Refused(refusal)) => respond::refused_click(refusal),
+        Err(NoVisit::NoRandomBytes(error)) => {
+            log::error("no_random_bytes", &error);
+            respond::unavailable_click()
         }
     }
 }
 
-fn random_for(document: &OfferDocument) -> std::result::Result<u32, getrandom::Error> {
-    if document.offer.offer_url.uses(Macro::Ran) {
-        runtime::random()
-    } else {
-        Ok(0)
+/// A click that the offer takes.
+struct Visit<'v> {
+    click: &'v Click<'v>,
+    document: &'v OfferDocument,
+    partner: &'v Partner,
+    visitor: Visitor<'v>,
+    now: DateTime<Utc>,
+}
+
+/// Why there is no visit all the same.
+enum NoVisit {
+    Misconfigured(Misconfigured),
+    Refused(ClickRefusal),
+    NoRandomBytes(getrandom::Error),
+}
+
+impl Visit<'_> {
+    /// Mints the ID, fills in the offer's URL, and leaves the session to be recorded.
+    fn begin(
+        mut self,
+        is_recorded: bool,
+        settings: &Rc<Settings>,
+        context: &Context,
+    ) -> std::result::Result<(TransactionId, String), NoVisit> {
+        let (keyring, kv) = match (&settings.keyring, &settings.kv) {
+            (Ok(keyring), Ok(kv)) => (keyring, kv),
+            (Err(error), _) | (_, Err(error)) => return Err(NoVisit::Misconfigured(error.clone())),
+        };
+        let place = if is_recorded {
+            click_recorder::place(self.now, kv, settings, context)
+        } else {
+            click_recorder::unrecorded_place(self.now)
+        };
+        let Place { page, position } = place.map_err(NoVisit::NoRandomBytes)?;
+        let id = keyring.mint(self.click.offer, self.click.partner, page, position);
+        let offer = &self.document.offer;
+        if offer.offer_url.uses(Macro::Ran) {
+            self.visitor.random = runtime::random().map_err(NoVisit::NoRandomBytes)?;
+        }
+        let url = self
+            .click
+            .landing_url(&id, self.document, self.partner, &self.visitor, self.now)
+            .map_err(NoVisit::Refused)?;
+        if is_recorded {
+            let session = Session {
+                country: self.visitor.country_code.to_owned(),
+                ip: self.visitor.ip.to_owned(),
+                sub_ids: self.click.sub_ids.clone(),
+            };
+            let length = offer.session_hours.duration();
+            let expires = self.now.checked_add_signed(length).unwrap_or(self.now);
+            click_recorder::record(&id, &session, expires, kv, settings, context);
+        }
+        Ok((id, url))
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::thread::LocalKey;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 
 use super::settings::Settings;
@@ -54,6 +55,11 @@ impl Document for Partner {
     fn copies() -> &'static LocalKey<RefCell<Copies<PartnerId, Self>>> {
         &PARTNERS
     }
+}
+
+/// The document, if there is a copy that nothing has to be done for.
+pub(super) fn fresh<D: Document>(id: D::Id, now: DateTime<Utc>) -> Option<Rc<D>> {
+    D::copies().with_borrow(|copies| copies.fresh(id, now).cloned())
 }
 
 /// What is known of a document without waiting.

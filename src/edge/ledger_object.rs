@@ -110,7 +110,7 @@ impl Ledger {
             Some(ledger) => action(ledger),
             closed => {
                 let first_search = Settings::of(&self.env).first_session_search;
-                let sql = ObjectSql::of(&self.object);
+                let sql = ObjectSql::of(&self.object)?;
                 action(closed.insert(ledger::Ledger::open(sql, first_search, runtime::now())?))
             }
         }

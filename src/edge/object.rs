@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use wasm_bindgen::closure::ScopedClosure;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::worker_sys::DurableObjectState;
-use worker::{Request, Response, Result, SqlStorage, SqlStorageValue, State};
+use worker::{Request, Response, Result, State};
 
 use super::log;
 use crate::json;
@@ -44,18 +44,45 @@ pub(super) fn state(object: &JsValue) -> State {
     State::from(object.clone().unchecked_into::<DurableObjectState>())
 }
 
-/// An object's SQLite database.
+/// An object's SQLite database: what JavaScript has as `storage` and `storage.sql`.
 pub(super) struct ObjectSql {
-    sql: SqlStorage,
-    object: JsValue,
+    storage: JsValue,
+    sql: JsValue,
 }
 
 impl ObjectSql {
-    pub(super) fn of(object: &JsValue) -> Self {
-        Self {
-            sql: state(object).storage().sql(),
-            object: object.clone(),
+    pub(super) fn of(object: &JsValue) -> std::result::Result<Self, SqlError> {
+        let open = || {
+            let storage = js_sys::Reflect::get(object, &"storage".into())?;
+            let sql = js_sys::Reflect::get(&storage, &"sql".into())?;
+            Ok(Self { storage, sql })
+        };
+        open().map_err(sql_error)
+    }
+
+    /// Calls `sql.exec`. Parameters and rows cross between WebAssembly and JavaScript as one text each: a conversion has
+    /// forty values, each of which would be a crossing.
+    fn exec(
+        &self,
+        statement: &str,
+        parameters: &[Value],
+    ) -> std::result::Result<Vec<Row>, JsValue> {
+        let arguments: js_sys::Array =
+            js_sys::JSON::parse(&json::write(&parameters))?.dyn_into()?;
+        arguments.unshift(&statement.into());
+        let cursor = method(&self.sql, "exec")?.apply(&self.sql, &arguments)?;
+        let raw = method(&cursor, "raw")?.call0(&cursor)?;
+        let rows: js_sys::Array = method(&raw, "toArray")?.call0(&raw)?.dyn_into()?;
+        if rows.length() == 0 {
+            return Ok(vec![]);
         }
+        let rows = String::from(js_sys::JSON::stringify(&rows)?);
+        let rows: Vec<Vec<serde_json::Value>> =
+            json::read(&rows).map_err(|error| JsValue::from(error.to_string()))?;
+        let rows = rows
+            .into_iter()
+            .map(|row| Row::new(row.into_iter().map(value).collect()));
+        Ok(rows.collect())
     }
 
     /// Calls `storage.transactionSync`, which the `worker` crate does not know. It undoes what the callback did if that
@@ -64,14 +91,12 @@ impl ObjectSql {
         &self,
         mut callback: impl FnMut() -> std::result::Result<(), JsValue>,
     ) -> std::result::Result<(), JsValue> {
-        let storage = js_sys::Reflect::get(&self.object, &"storage".into())?;
-        let transaction: js_sys::Function =
-            js_sys::Reflect::get(&storage, &"transactionSync".into())?.dyn_into()?;
+        let transaction = method(&self.storage, "transactionSync")?;
         let callback =
             ScopedClosure::<dyn FnMut() -> std::result::Result<(), JsValue>>::borrow_mut_aborting(
                 &mut callback,
             );
-        transaction.call1(&storage, callback.as_ref())?;
+        transaction.call1(&self.storage, callback.as_ref())?;
         Ok(())
     }
 }
@@ -82,18 +107,7 @@ impl Sql for ObjectSql {
         statement: &str,
         parameters: Vec<Value>,
     ) -> std::result::Result<Vec<Row>, SqlError> {
-        let run = || -> Result<Vec<Row>> {
-            let parameters = parameters
-                .into_iter()
-                .map(to_storage)
-                .collect::<Result<Vec<_>>>()?;
-            let cursor = self.sql.exec(statement, parameters)?;
-            cursor
-                .raw()
-                .map(|row| Ok(Row::new(row?.into_iter().map(from_storage).collect())))
-                .collect()
-        };
-        run().map_err(|error| SqlError(error.to_string()))
+        self.exec(statement, &parameters).map_err(sql_error)
     }
 
     fn atomically<T, E: From<SqlError>>(
@@ -111,28 +125,26 @@ impl Sql for ObjectSql {
         });
         match (transaction, result) {
             (Ok(()), Some(result)) | (Err(_), Some(result @ Err(_))) => result,
-            (Err(error), _) => Err(SqlError(format!("{error:?}")).into()),
+            (Err(error), _) => Err(sql_error(error).into()),
             (Ok(()), None) => Err(SqlError("no transaction".to_owned()).into()),
         }
     }
 }
 
-fn to_storage(value: Value) -> Result<SqlStorageValue> {
-    Ok(match value {
-        Value::Null => SqlStorageValue::Null,
-        Value::Integer(value) => SqlStorageValue::try_from_i64(value)?,
-        Value::Text(value) => SqlStorageValue::String(value),
-    })
+/// A method of a JavaScript object.
+fn method(object: &JsValue, name: &str) -> std::result::Result<js_sys::Function, JsValue> {
+    js_sys::Reflect::get(object, &name.into())?.dyn_into()
+}
+
+fn sql_error(error: JsValue) -> SqlError {
+    SqlError(worker::Error::from(error).to_string())
 }
 
 /// The schemas have integers and texts only; anything else reads as null, and the record says what is wrong with that.
-fn from_storage(value: SqlStorageValue) -> Value {
-    match value {
-        SqlStorageValue::Integer(value) => Value::Integer(value),
-        SqlStorageValue::String(value) => Value::Text(value),
-        SqlStorageValue::Null
-        | SqlStorageValue::Boolean(_)
-        | SqlStorageValue::Float(_)
-        | SqlStorageValue::Blob(_) => Value::Null,
+fn value(json: serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::String(text) => Value::Text(text),
+        serde_json::Value::Number(number) => number.as_i64().map_or(Value::Null, Value::Integer),
+        _ => Value::Null,
     }
 }

@@ -39,7 +39,7 @@ impl Registry {
         let mut opened = self.opened.borrow_mut();
         let registry = match &mut *opened {
             Some(registry) => registry,
-            closed => closed.insert(registry::Registry::open(ObjectSql::of(&self.object))?),
+            closed => closed.insert(registry::Registry::open(ObjectSql::of(&self.object)?)?),
         };
         let now = runtime::now();
         match request {

@@ -20,6 +20,18 @@ pub(super) enum BodyError {
     Unreadable,
 }
 
+/// Path and query of a URL. The runtime gives it absolute, normalised as the URL standard says: no `?` or `#` before the
+/// path's end.
+pub(super) fn target(url: &str) -> (&str, &str) {
+    let after_scheme = url.split_once("://").map_or("", |(_, rest)| rest);
+    let target = after_scheme
+        .find('/')
+        .and_then(|start| after_scheme.get(start..))
+        .unwrap_or("/");
+    let target = target.split_once('#').map_or(target, |(target, _)| target);
+    target.split_once('?').unwrap_or((target, ""))
+}
+
 impl Request {
     pub(super) fn new(inner: worker::Request) -> Self {
         let url = inner.inner().url();
@@ -51,15 +63,8 @@ impl Request {
         query
     }
 
-    /// The runtime gives an absolute URL, normalised as the URL standard says: no `?` or `#` before the path's end.
     fn target(&self) -> (&str, &str) {
-        let after_scheme = self.url.split_once("://").map_or("", |(_, rest)| rest);
-        let target = after_scheme
-            .find('/')
-            .and_then(|start| after_scheme.get(start..))
-            .unwrap_or("/");
-        let target = target.split_once('#').map_or(target, |(target, _)| target);
-        target.split_once('?').unwrap_or((target, ""))
+        target(&self.url)
     }
 
     /// The value of a header.

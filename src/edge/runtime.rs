@@ -1,5 +1,6 @@
 //! Time, randomness and patience, from the runtime.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::time::Duration;
 
@@ -8,15 +9,34 @@ use futures_util::future::{Either, select};
 
 /// The present. In production it stands still while a request computes.
 pub(super) fn now() -> DateTime<Utc> {
-    i64::try_from(worker::Date::now().as_millis())
-        .ok()
-        .and_then(DateTime::from_timestamp_millis)
-        .unwrap_or_default()
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "whole milliseconds, far under 2^53"
+    )]
+    let milliseconds = js_sys::Date::now() as i64;
+    DateTime::from_timestamp_millis(milliseconds).unwrap_or_default()
 }
 
-/// Four random bytes from the runtime's own generator.
+/// How many random numbers are drawn at a time: the runtime is asked as seldom, for 256 bytes.
+const RANDOM_NUMBERS: usize = 64;
+
+thread_local! {
+    /// Random numbers that were drawn and not given out yet.
+    static RANDOM: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Four random bytes from the runtime's own generator, given out once.
 pub(super) fn random() -> Result<u32, getrandom::Error> {
-    getrandom::u32()
+    RANDOM.with_borrow_mut(|numbers| {
+        if let Some(number) = numbers.pop() {
+            return Ok(number);
+        }
+        let mut bytes = [[0; 4]; RANDOM_NUMBERS];
+        getrandom::fill(bytes.as_flattened_mut())?;
+        let [first, rest @ ..] = bytes;
+        numbers.extend(rest.map(u32::from_ne_bytes));
+        Ok(u32::from_ne_bytes(first))
+    })
 }
 
 /// A new token: 128 random bits in hexadecimal.

@@ -120,6 +120,8 @@ pub struct Ledger<S> {
     first_search: TimeDelta,
     /// The last number that was given.
     last_id: Cell<i64>,
+    /// Whether the session of a conversion may be awaited; if not, there is no need to ask the database.
+    may_await: Cell<bool>,
     /// How many postbacks were logged since the ledger was opened.
     logged: Cell<i64>,
 }
@@ -147,6 +149,7 @@ impl<S: Sql> Ledger<S> {
             sql,
             first_search,
             last_id: Cell::new(last_id),
+            may_await: Cell::new(true),
             logged: Cell::new(0),
         };
         ledger.expire_log(now)?;
@@ -358,8 +361,12 @@ impl<S: Sql> Ledger<S> {
         condition: &str,
         received: &Received,
     ) -> Result<bool, SqlError> {
+        let due = self.first_due(conversion);
+        if due.is_some() {
+            self.may_await.set(true);
+        }
         let mut row = record::to_row(conversion);
-        row.push(self.first_due(conversion).into());
+        row.push(due.into());
         row.push(unique_epoch.into());
         let columns = [&COLUMNS[..], &["session_due_at", "unique_epoch"]].concat();
         let id = self.next_id(received.received_at);

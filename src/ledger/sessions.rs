@@ -44,6 +44,9 @@ impl<S: Sql> Ledger<S> {
 
     /// When the next search is due.
     pub fn next_search(&self) -> Result<Option<DateTime<Utc>>, SqlError> {
+        if !self.may_await.get() {
+            return Ok(None);
+        }
         let rows = self.sql.run(
             "SELECT MIN(session_due_at) FROM conversions WHERE session_due_at IS NOT NULL",
             vec![],
@@ -52,6 +55,7 @@ impl<S: Sql> Ledger<S> {
             .into_iter()
             .next()
             .map_or(Ok(None), |mut row| row.optional_integer())?;
+        self.may_await.set(due.is_some());
         due.map(sql::time).transpose()
     }
 

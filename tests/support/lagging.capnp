@@ -17,6 +17,7 @@ const config :Workerd.Config = (
 const tidemark :Workerd.Worker = (
   compatibilityDate = "2026-11-17",
   modules = [
+    (name = "entry.js", esModule = embed "../../build/entry.js"),
     (name = "index.js", esModule = embed "../../build/index.js"),
     (name = "index_bg.wasm", wasm = embed "../../build/index_bg.wasm"),
   ],

@@ -22,6 +22,7 @@ const runtime = new Miniflare(
   convertV4MiniflareOptions({
     rootPath: root,
     modules: [
+      { type: "ESModule", path: "build/entry.js" },
       { type: "ESModule", path: "build/index.js" },
       { type: "CompiledWasm", path: "build/index_bg.wasm" },
     ],
