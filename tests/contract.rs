@@ -37,6 +37,7 @@ fn the_api_does_what_its_description_says() {
         "-H",
         &format!("Authorization: Bearer {}", support::ADMIN_TOKEN),
     ])
+    .current_dir(folder.path())
     .status()
     .expect("schemathesis is installed");
     assert!(status.success());

@@ -86,6 +86,12 @@ impl Options {
         self
     }
 
+    /// Starts with the baselines of the bench beside it.
+    pub fn beside_its_twin(mut self) -> Self {
+        self.script = "bench/serve.mjs";
+        self
+    }
+
     /// Starts with nothing in KV.
     pub fn without_network(mut self) -> Self {
         self.network = None;
@@ -233,7 +239,18 @@ impl Runtime {
         headers: Headers,
         body: &str,
     ) -> Result<Response, ureq::Error> {
-        let uri = format!("http://{}{path}", self.address);
+        self.try_request_at(&self.address, method, path, headers, body)
+    }
+
+    fn try_request_at(
+        &self,
+        address: &str,
+        method: &str,
+        path: &str,
+        headers: Headers,
+        body: &str,
+    ) -> Result<Response, ureq::Error> {
+        let uri = format!("http://{address}{path}");
         let mut request = Request::builder().method(method).uri(uri);
         for &(name, value) in headers {
             request = request.header(name, value);
@@ -268,6 +285,17 @@ impl Runtime {
     pub fn log(&self) -> String {
         thread::sleep(LOG_DELAY);
         self.log_so_far()
+    }
+
+    /// Sends a `GET` to the same program in JavaScript; see [`Options::beside_its_twin`].
+    pub fn get_twin(&self, path: &str) -> Response {
+        let log = self.log_so_far();
+        let address = log
+            .lines()
+            .find_map(|line| line.strip_prefix("twin http://"));
+        let address = address.expect("a runtime beside its twin");
+        self.try_request_at(address, "GET", path, &[], "")
+            .unwrap_or_else(|error| panic!("{path} was not answered: {error}"))
     }
 
     /// Tells the KV namespace of a [`Options::lagging`] runtime how to misbehave; `lagging_kv.js`
