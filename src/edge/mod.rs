@@ -12,6 +12,7 @@
 )]
 
 mod api;
+mod at_once;
 mod catalog_object;
 mod click;
 mod click_counter;
@@ -31,8 +32,6 @@ mod respond;
 mod runtime;
 mod settings;
 
-use wasm_bindgen::prelude::wasm_bindgen;
-use wasm_bindgen::{JsCast, JsValue};
 use worker::{Context, Env, Response, event};
 
 use request::Request;
@@ -42,28 +41,6 @@ use crate::tracking::postback::Endpoint;
 
 /// Something that is needed does not answer, or answers what cannot be read; why is in the log.
 struct Unreachable;
-
-/// A click, if it can be answered without waiting: the URL to redirect to. Only a visit (a `GET`) is recorded.
-/// `entry.js` has read what it takes from the request, so that a click crosses from JavaScript to WebAssembly once.
-#[wasm_bindgen]
-pub fn click(
-    url: &str,
-    is_visit: bool,
-    ip: &str,
-    country: &str,
-    env: &JsValue,
-    context: JsValue,
-) -> Option<String> {
-    let settings = Settings::of(env.unchecked_ref());
-    click::answer_at_once(
-        url,
-        is_visit,
-        ip,
-        country,
-        &settings,
-        &Context::new(context.unchecked_into()),
-    )
-}
 
 /// Every other request from outside.
 #[event(fetch)]

@@ -2,7 +2,8 @@
 //!
 //! **Invariant.** Of the conversions that are to be unique by transaction, no two have the same transaction and goal; of
 //! those that were claimed by unique ID, no two have the same one. The check and the insert are one SQL statement, and
-//! one ledger has one writer, so no lock is needed.
+//! one ledger has one writer, so no lock is needed. A conversion, its counts for reports and its postback in the raw log
+//! are one SQL transaction.
 //!
 //! It runs on a Durable Object's SQLite and, in tests, on rusqlite, through [`Sql`].
 

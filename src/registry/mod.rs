@@ -4,7 +4,7 @@
 //!
 //! An ID is claimed in two places: in the registry that its hash names, which knows one *holder*, an offer; and in the
 //! holder's ledger, which records the conversion. A crash can come between any two steps, so each step is one SQL
-//! statement in one object, can be repeated, and leaves a state from which every later postback can go on:
+//! transaction in one object, can be repeated, and leaves a state from which every later postback can go on:
 //!
 //! 1. [`Registry::claim`]. An ID that nobody holds is given to the offer. The offer that holds it is let through
 //!    again: a retry is not a duplicate. **Crash here**: the ID is held, and no conversion has it. A postback of the

@@ -1,0 +1,61 @@
+//! Clicks that need no waiting, for `entry.js`: one call, and texts in a buffer that both sides know.
+
+use std::cell::RefCell;
+
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
+use worker::Context;
+
+use super::click;
+use super::settings::Settings;
+
+/// Room for a URL with a query of 8 KB, and for the longest redirect; longer ones go the general way.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    /// What the last call was given or has answered. Between calls, JavaScript reads and writes it.
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER_BYTES].into_boxed_slice());
+}
+
+/// The memory of this module.
+#[wasm_bindgen]
+pub fn linear_memory() -> JsValue {
+    wasm_bindgen::memory()
+}
+
+/// Where the buffer begins in [`linear_memory`].
+#[wasm_bindgen]
+pub fn click_buffer() -> usize {
+    BUFFER.with_borrow_mut(|buffer| buffer.as_mut_ptr().expose_provenance())
+}
+
+/// How long the buffer is.
+#[wasm_bindgen]
+pub fn click_buffer_bytes() -> usize {
+    BUFFER_BYTES
+}
+
+/// Answers a click, if it can be answered without waiting. The buffer begins with `length` bytes: the visitor's address,
+/// his country and the URL, line by line. Afterwards it begins with the URL to redirect to, whose length is given; 0 if
+/// the general way has to be gone. Only a visit (a `GET`) is recorded.
+#[wasm_bindgen]
+pub fn click(length: usize, is_visit: bool, env: &JsValue, context: JsValue) -> usize {
+    let location = BUFFER.with_borrow(|buffer| {
+        let text = std::str::from_utf8(buffer.get(..length)?).ok()?;
+        let (ip, text) = text.split_once('\n')?;
+        let (country, url) = text.split_once('\n')?;
+        let settings = Settings::of(env.unchecked_ref());
+        let context = Context::new(context.unchecked_into());
+        click::answer_at_once(url, is_visit, ip, country, &settings, &context)
+    });
+    location
+        .and_then(|location| {
+            BUFFER.with_borrow_mut(|buffer| {
+                buffer
+                    .get_mut(..location.len())?
+                    .copy_from_slice(location.as_bytes());
+                Some(location.len())
+            })
+        })
+        .unwrap_or_default()
+}
