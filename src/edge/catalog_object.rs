@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use wasm_bindgen::JsValue;
 use worker::kv::KvStore;
@@ -28,8 +29,11 @@ const SIDE_BY_SIDE: u32 = 32;
 /// The most documents that are published in one event, which has 1,000 subrequests.
 const MAX_PUBLISHED: u32 = 512;
 
-/// How long a write waits for another one that is publishing.
-const TURN: Duration = Duration::from_millis(20);
+/// How long a turn to publish lasts, from the last documents on: longer than KV may take for them.
+const TURN: TimeDelta = TimeDelta::seconds(10);
+
+/// How often an event looks whether it is its turn.
+const POLL: Duration = Duration::from_millis(20);
 
 /// The object; the catalog is opened by the first event, because a constructor that failed would fail for ever.
 #[durable_object(alarm)]
@@ -37,8 +41,9 @@ pub struct Catalog {
     object: JsValue,
     env: Env,
     opened: RefCell<Option<catalog::Catalog<ObjectSql>>>,
-    /// Only one event publishes at a time, so that an older document cannot overtake a newer one.
-    publishing: Cell<bool>,
+    /// Until when an event has its turn to publish: one at a time, so that an older document cannot overtake a newer one.
+    /// A turn ends by the clock too, because an event can be broken off.
+    turn_ends: Cell<Option<DateTime<Utc>>>,
 }
 
 impl DurableObject for Catalog {
@@ -47,7 +52,7 @@ impl DurableObject for Catalog {
             object: state._inner().into(),
             env,
             opened: RefCell::new(None),
-            publishing: Cell::new(false),
+            turn_ends: Cell::new(None),
         }
     }
 
@@ -118,11 +123,11 @@ impl Catalog {
 
     /// Publishes what stands in the outbox; what KV does not take is tried again by the alarm.
     async fn publish(&self) {
-        while self.publishing.replace(true) {
-            runtime::sleep(TURN).await;
+        while self.turn_ends.get().is_some_and(|end| runtime::now() < end) {
+            runtime::sleep(POLL).await;
         }
         let result = self.publish_outbox().await;
-        self.publishing.set(false);
+        self.turn_ends.set(None);
         let is_done = self.with_catalog(|catalog| Ok(catalog.outbox(1)?.is_empty()));
         if let Err(cause) = &result {
             log::error("publish_failed", cause);
@@ -136,6 +141,7 @@ impl Catalog {
         let settings = Settings::of(&self.env);
         let kv = settings.kv.as_ref().map_err(ToString::to_string)?;
         for _ in 0..MAX_PUBLISHED.div_euclid(SIDE_BY_SIDE) {
+            self.turn_ends.set(runtime::now().checked_add_signed(TURN));
             let outbox = self
                 .with_catalog(|catalog| catalog.outbox(SIDE_BY_SIDE))
                 .map_err(|error| error.to_string())?;

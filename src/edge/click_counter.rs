@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 
 use super::ledgers::Ledgers;
@@ -19,13 +20,16 @@ use crate::ledger::message::Message;
 /// and with this it stays within the 30 that a request has after its answer.
 const GATHERED_FOR: Duration = Duration::from_secs(5);
 
+/// After this time another task tells the ledgers, because the first can be broken off with its request.
+const LEFT_FOR: TimeDelta = TimeDelta::seconds(10);
+
 /// With so many counts, the ledgers are told at once.
 const MAX_COUNTS: usize = 5_000;
 
 thread_local! {
     static COUNTS: RefCell<ClickCounts> = RefCell::default();
-    /// Whether somebody waits to tell the ledgers.
-    static WAITING: Cell<bool> = const { Cell::new(false) };
+    /// Until when it is left to a task that waits to tell the ledgers.
+    static LEFT_UNTIL: Cell<Option<DateTime<Utc>>> = const { Cell::new(None) };
 }
 
 /// Counts the clicks of a page, and sees to it that the ledgers are told. To be awaited in the background.
@@ -37,9 +41,11 @@ pub(super) async fn count(page: &str, settings: &Settings) {
     if is_full {
         return tell_ledgers(settings).await;
     }
-    if !WAITING.replace(true) {
+    let now = runtime::now();
+    if LEFT_UNTIL.get().is_none_or(|end| end < now) {
+        LEFT_UNTIL.set(now.checked_add_signed(LEFT_FOR));
         runtime::sleep(GATHERED_FOR).await;
-        WAITING.set(false);
+        LEFT_UNTIL.set(None);
         tell_ledgers(settings).await;
     }
 }

@@ -53,7 +53,7 @@ async fn fetch(request: worker::Request, env: Env, context: Context) -> worker::
         "/aff_goal" => postback::answer(Endpoint::Goal, request, &settings, &context).await,
         "/healthz" => respond::health(&settings),
         "/api" | "/api/" => respond::api_page(),
-        path if path.starts_with("/api/") => api::answer(request, settings, &context).await,
+        path if path.starts_with("/api/") => api::answer(request, &settings).await,
         _ => respond::text(404, "Not found."),
     }
 }

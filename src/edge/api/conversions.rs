@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use futures_util::stream;
-use worker::{Context, Response};
+use worker::Response;
 
 use super::super::ledgers::Ledgers;
 use super::super::{Unreachable, log, respond};
@@ -20,7 +20,7 @@ use crate::tracking::id::OfferId;
 /// How many rows are fetched at a time for a CSV.
 const CSV_ROWS: u32 = 500;
 
-pub(super) async fn list(call: &Call<'_>, _: &Context) -> ApiResult {
+pub(super) async fn list(call: &Call<'_>) -> ApiResult {
     let query = ConversionsQuery::parse(call.request.query())?;
     let cursor =
         match &query.cursor {

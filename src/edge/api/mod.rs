@@ -6,35 +6,32 @@ mod postbacks;
 mod problem;
 mod report;
 
-use worker::{Context, Response, Result};
+use std::rc::Rc;
+
+use worker::{Response, Result};
 
 use super::request::Request;
 use super::respond;
 use super::settings::Settings;
 use crate::api::routes::{self, Found, Operation};
 use problem::ApiError;
-use std::rc::Rc;
 
 /// The longest body that is read, in bytes: an offer with 100 goals and 100 addresses has some 30 KB.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
 type ApiResult<T = Response> = std::result::Result<T, ApiError>;
 
-pub(super) async fn answer(
-    mut request: Request,
-    settings: Rc<Settings>,
-    context: &Context,
-) -> Result<Response> {
+pub(super) async fn answer(mut request: Request, settings: &Rc<Settings>) -> Result<Response> {
     if request.path() == "/api/v1/openapi.json" && matches!(request.method(), "GET" | "HEAD") {
         return respond::openapi();
     }
-    match route(&mut request, &settings, context).await {
+    match route(&mut request, settings).await {
         Ok(response) => Ok(response),
         Err(error) => error.response(),
     }
 }
 
-async fn route(request: &mut Request, settings: &Rc<Settings>, context: &Context) -> ApiResult {
+async fn route(request: &mut Request, settings: &Rc<Settings>) -> ApiResult {
     authorize(request, settings)?;
     let body = match request.method() {
         "POST" | "PATCH" | "PUT" => request.body(MAX_BODY_BYTES).await?,
@@ -69,7 +66,7 @@ async fn route(request: &mut Request, settings: &Rc<Settings>, context: &Context
         Operation::ApprovePartner => catalog::approve(&call, first, second, true).await,
         Operation::RefusePartner => catalog::approve(&call, first, second, false).await,
         Operation::Audit => catalog::audit(&call).await,
-        Operation::ListConversions => conversions::list(&call, context).await,
+        Operation::ListConversions => conversions::list(&call).await,
         Operation::GetConversion => conversions::get(&call, first).await,
         Operation::DecideConversion => conversions::decide(&call, first).await,
         Operation::OfferPostbacks => postbacks::of_offer(&call, first).await,
