@@ -1,9 +1,8 @@
 //! Conversions as CSV (RFC 4180).
 
-use chrono::{DateTime, SecondsFormat, Utc};
-
 use super::view::ConversionView;
 use crate::tracking::money::Currency;
+use crate::tracking::rfc3339;
 use crate::tracking::values::{AdvertiserValues, SubIds};
 
 /// The columns before the values of partner and advertiser.
@@ -43,7 +42,6 @@ pub fn header() -> String {
 pub fn row(view: &ConversionView) -> String {
     let conversion = &view.conversion;
     let click = conversion.click.as_ref();
-    let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
     let values = [
         view.id.clone(),
         view.offer_id.to_string(),
@@ -51,9 +49,9 @@ pub fn row(view: &ConversionView) -> String {
         text(conversion.goal_id),
         conversion.status.as_str().to_owned(),
         text(conversion.code),
-        time(conversion.received_at),
+        rfc3339::write(conversion.received_at),
         text(click.map(|click| &click.transaction_id)),
-        text(click.map(|click| time(click.clicked_at))),
+        text(click.map(|click| rfc3339::write(click.clicked_at))),
         text(click.map(|click| click.session_state.as_str())),
         text(conversion.amount),
         text(conversion.sale_currency.as_ref().map(Currency::as_str)),

@@ -160,11 +160,6 @@ fn parameters(route: &Route) -> Vec<Value> {
                 ["limit", "cursor", "sort"].contains(&name) || kind.filters().contains(&name)
             };
             let mut parameters = ListQuery::parameters();
-            for parameter in &mut parameters {
-                if parameter.0 == "reference" {
-                    parameter.0 = "ref";
-                }
-            }
             parameters.retain(|(name, ..)| known(name));
             parameters
         }

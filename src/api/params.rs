@@ -42,15 +42,25 @@ pub trait Parameter: Sized {
     fn schema() -> serde_json::Value;
 }
 
+/// The name of a parameter: that of the field, unless another one is given.
+macro_rules! name {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident $name:literal) => {
+        $name
+    };
+}
+
 macro_rules! query {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? }) => {
+    ($(#[$doc:meta])* $query:ident { $($(#[$field_doc:meta])* $field:ident $(= $name:literal)?: $type:ty),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
-        pub struct $name {
+        pub struct $query {
             $($(#[$field_doc])* pub $field: Option<$type>,)*
         }
 
-        impl $name {
+        impl $query {
             /// Reads a query.
             ///
             /// # Errors
@@ -59,7 +69,7 @@ macro_rules! query {
                 let mut found = Self::default();
                 for (name, value) in pairs(query)? {
                     match name.as_str() {
-                        $(stringify!($field) => read(&mut found.$field, &name, &value)?,)*
+                        $(name!($field $($name)?) => read(&mut found.$field, &name, &value)?,)*
                         _ => return Err(InvalidParameter::new(&name, "there is no such parameter")),
                     }
                 }
@@ -69,7 +79,7 @@ macro_rules! query {
             /// Names, descriptions and schemas.
             #[cfg(test)]
             pub fn parameters() -> Vec<(&'static str, String, serde_json::Value)> {
-                vec![$((stringify!($field), doc(&[$(stringify!($field_doc)),*]), <$type as Parameter>::schema()),)*]
+                vec![$((name!($field $($name)?), doc(&[$(stringify!($field_doc)),*]), <$type as Parameter>::schema()),)*]
             }
         }
     };
@@ -87,7 +97,7 @@ query!(
         /// Only with this name.
         name: String,
         /// Only with this `ref`.
-        reference: String,
+        reference = "ref": String,
         /// Only of this status.
         status: String,
         /// Only of this advertiser.

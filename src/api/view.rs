@@ -1,6 +1,6 @@
 //! What the API shows and takes, beside the entities themselves.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Entity;
@@ -11,6 +11,7 @@ use crate::tracking::diagnosis::Finding;
 use crate::tracking::id::{OfferId, PartnerId};
 use crate::tracking::postback::Check;
 use crate::tracking::received::{LoggedPostback, Received};
+use crate::tracking::rfc3339;
 
 /// A page of a list.
 #[derive(Debug, Serialize)]
@@ -39,13 +40,12 @@ pub struct EntityState {
 
 /// The JSON of an entity, with its state.
 pub fn entity(entity: &Entity) -> String {
-    let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
     format!(
         r#"{},"published":{},"created_at":"{}","updated_at":"{}"}}"#,
         entity.body.strip_suffix('}').unwrap_or_default(),
         entity.published,
-        time(entity.created_at),
-        time(entity.updated_at),
+        rfc3339::write(entity.created_at),
+        rfc3339::write(entity.updated_at),
     )
 }
 

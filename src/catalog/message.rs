@@ -18,6 +18,8 @@ pub enum Message {
     Write(Write),
     /// Show one: [`Entity`].
     Get(Kind, u32),
+    /// Show an offer with its advertiser: [`crate::tracking::offer::OfferDocument`].
+    OfferDocument(OfferId),
     /// Show some: [`super::list::Page`].
     List(Kind, List),
     /// Show the trail: [`super::audit::Trail`].

@@ -223,12 +223,15 @@ impl<S: Sql> Catalog<S> {
 
     /// One entity.
     pub fn get(&self, kind: Kind, id: u32) -> Result<Entity, Refusal> {
+        self.find(kind, id)?.ok_or(Refusal::NotFound(kind, id))
+    }
+
+    fn find(&self, kind: Kind, id: u32) -> Result<Option<Entity>, SqlError> {
         let rows = self.sql.run(
             &format!("SELECT {COLUMNS} FROM entities WHERE kind = ? AND id = ?"),
             vec![kind.name().into(), i64::from(id).into()],
         )?;
-        let row = rows.into_iter().next().ok_or(Refusal::NotFound(kind, id))?;
-        Ok(Entity::from_row(row)?)
+        rows.into_iter().next().map(Entity::from_row).transpose()
     }
 
     /// The IDs of the offers of an advertiser, or of all.
@@ -265,31 +268,35 @@ impl<S: Sql> Catalog<S> {
     /// The document of something in the outbox, as it is now.
     pub fn document(&self, unpublished: Unpublished) -> Result<Document, Refusal> {
         let Unpublished { kind, id, .. } = unpublished;
-        let body = self.get(kind, id)?.body;
         Ok(match kind {
             // The edge reads advertisers in the documents of their offers.
             Kind::Advertiser => return Err(Refusal::NotFound(kind, id)),
             Kind::Partner => {
-                let partner: Partner = json::read(&body)?;
+                let partner: Partner = json::read(&self.get(kind, id)?.body)?;
                 Document {
                     key: Partner::key(partner.id),
                     value: json::write(&partner),
                 }
             }
             Kind::Offer => {
-                let offer: Offer = json::read(&body)?;
-                let advertiser = self.get(Kind::Advertiser, offer.advertiser_id.into())?;
-                let advertiser: Advertiser = json::read(&advertiser.body)?;
-                let document = OfferDocument {
-                    version: DocumentVersion,
-                    offer,
-                    advertiser: advertiser.into(),
-                };
+                let document = self.offer_document(id)?;
                 Document {
                     key: OfferDocument::key(document.offer.id),
                     value: json::write(&document),
                 }
             }
+        })
+    }
+
+    /// An offer with its advertiser, as the edge will see it.
+    pub fn offer_document(&self, id: u32) -> Result<OfferDocument, Refusal> {
+        let offer: Offer = json::read(&self.get(Kind::Offer, id)?.body)?;
+        let advertiser = self.get(Kind::Advertiser, offer.advertiser_id.into())?;
+        let advertiser: Advertiser = json::read(&advertiser.body)?;
+        Ok(OfferDocument {
+            version: DocumentVersion,
+            offer,
+            advertiser: advertiser.into(),
         })
     }
 
@@ -321,10 +328,8 @@ impl<S: Sql> Catalog<S> {
             fields.insert("id".to_owned(), next.into());
         }
         let (id, body) = self.judge(kind, &json::write(&fields))?;
-        match self.get(kind, id) {
-            Err(Refusal::NotFound(..)) => {}
-            Err(error) => return Err(error),
-            Ok(_) => return Err(Refusal::Exists(kind, id)),
+        if self.find(kind, id)?.is_some() {
+            return Err(Refusal::Exists(kind, id));
         }
         let time = now.timestamp_millis();
         self.sql.run(
@@ -421,13 +426,10 @@ impl<S: Sql> Catalog<S> {
             }
             Kind::Offer => {
                 let offer: Offer = json::read(json)?;
-                let advertiser = match self.get(Kind::Advertiser, offer.advertiser_id.into()) {
-                    Ok(entity) => json::read::<Advertiser>(&entity.body)?,
-                    Err(Refusal::NotFound(..)) => {
-                        return Err(invalid("advertiser_id", "there is no such advertiser"));
-                    }
-                    Err(error) => return Err(error),
-                };
+                let advertiser = self
+                    .find(Kind::Advertiser, offer.advertiser_id.into())?
+                    .ok_or_else(|| invalid("advertiser_id", "there is no such advertiser"))?;
+                let advertiser: Advertiser = json::read(&advertiser.body)?;
                 if offer.security_token && advertiser.security_token.is_none() {
                     return Err(invalid(
                         "security_token",
@@ -435,15 +437,11 @@ impl<S: Sql> Catalog<S> {
                     ));
                 }
                 for (index, partner) in offer.partners.iter().enumerate() {
-                    match self.get(Kind::Partner, (*partner).into()) {
-                        Ok(_) => {}
-                        Err(Refusal::NotFound(..)) => {
-                            return Err(invalid(
-                                &format!("partners[{index}]"),
-                                "there is no such partner",
-                            ));
-                        }
-                        Err(error) => return Err(error),
+                    if self.find(Kind::Partner, (*partner).into())?.is_none() {
+                        return Err(invalid(
+                            &format!("partners[{index}]"),
+                            "there is no such partner",
+                        ));
                     }
                 }
                 Ok((offer.id.into(), json::write(&offer)))

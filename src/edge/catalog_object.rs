@@ -83,6 +83,7 @@ impl Catalog {
     fn show(&self, message: Message) -> std::result::Result<String, SqlError> {
         self.with_catalog(|catalog| match message {
             Message::Get(kind, id) => reply(Ok(catalog.get(kind, id))),
+            Message::OfferDocument(offer) => reply(Ok(catalog.offer_document(offer.into()))),
             Message::List(kind, list) => reply(catalog.list(kind, &list).map(Reply::Ok)),
             Message::Audit(filter) => reply(catalog.audit(&filter).map(Reply::Ok)),
             Message::Offers(advertiser) => reply(catalog.offers(advertiser).map(Reply::Ok)),

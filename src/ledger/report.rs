@@ -54,6 +54,29 @@ pub struct ReportLine {
     pub conversions: Vec<CountedConversions>,
 }
 
+impl ReportLine {
+    /// The same to be taken away from the events whose value, at `place` in the key, is empty.
+    fn taken_away(&self, place: Option<usize>) -> Self {
+        let mut key = self.key.clone();
+        if let Some(value) = place.and_then(|place| key.get_mut(place)) {
+            value.clear();
+        }
+        let taken = |counted: &CountedConversions| CountedConversions {
+            currency: counted.currency,
+            approved: -counted.approved,
+            pending: -counted.pending,
+            rejected: -counted.rejected,
+            payout: -counted.payout,
+            revenue: -counted.revenue,
+        };
+        Self {
+            key,
+            clicks: -self.clicks,
+            conversions: self.conversions.iter().map(taken).collect(),
+        }
+    }
+}
+
 /// Conversions in one currency. Money is that of approved ones, in ten-thousandths.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -70,28 +93,16 @@ impl<S: Sql> Ledger<S> {
     /// The counts that a report asks for; groups may stand in more than one line, to be added up. Clicks have no goal,
     /// so where that is a group, theirs is empty.
     pub fn report(&self, request: &ReportRequest) -> Result<Vec<ReportLine>, SqlError> {
-        let mut lines = self.lines(request, request.dimension, 1)?;
+        let mut lines = self.lines(request, request.dimension)?;
         if request.dimension != Dimension::All {
             // What has no value is what is left of all events.
-            lines.extend(self.lines(request, Dimension::All, 1)?);
-            lines.extend(self.without_value(request)?);
-        }
-        Ok(lines)
-    }
-
-    /// The counts of all values, taken away from those of all events, where the value is empty.
-    fn without_value(&self, request: &ReportRequest) -> Result<Vec<ReportLine>, SqlError> {
-        let mut lines = self.lines(request, request.dimension, -1)?;
-        if let Some(place) = request
-            .groups
-            .iter()
-            .position(|group| *group == Group::Value)
-        {
-            for line in &mut lines {
-                if let Some(value) = line.key.get_mut(place) {
-                    value.clear();
-                }
-            }
+            let place = request
+                .groups
+                .iter()
+                .position(|group| *group == Group::Value);
+            let taken: Vec<ReportLine> = lines.iter().map(|line| line.taken_away(place)).collect();
+            lines.extend(self.lines(request, Dimension::All)?);
+            lines.extend(taken);
         }
         Ok(lines)
     }
@@ -100,7 +111,6 @@ impl<S: Sql> Ledger<S> {
         &self,
         request: &ReportRequest,
         dimension: Dimension,
-        sign: i64,
     ) -> Result<Vec<ReportLine>, SqlError> {
         let parameters = |with_goal: bool| {
             let mut parameters: Vec<Value> = vec![
@@ -130,7 +140,7 @@ impl<S: Sql> Ledger<S> {
         for mut row in self.sql.run(&clicks, parameters(false))? {
             lines.push(ReportLine {
                 key: read_key(&mut row, request.groups.len())?,
-                clicks: sign * row.integer()?,
+                clicks: row.integer()?,
                 conversions: vec![],
             });
         }
@@ -149,11 +159,11 @@ impl<S: Sql> Ledger<S> {
                 .ok_or_else(|| SqlError("an unknown currency".to_owned()))?;
             let counted = CountedConversions {
                 currency,
-                approved: sign * row.integer()?,
-                pending: sign * row.integer()?,
-                rejected: sign * row.integer()?,
-                payout: sign * row.integer()?,
-                revenue: sign * row.integer()?,
+                approved: row.integer()?,
+                pending: row.integer()?,
+                rejected: row.integer()?,
+                payout: row.integer()?,
+                revenue: row.integer()?,
             };
             lines.push(ReportLine {
                 key,

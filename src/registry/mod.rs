@@ -31,7 +31,7 @@ pub mod message;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::sql::{self, Migrations, Row, Sql, SqlError, Value};
+use crate::sql::{self, Migrations, Sql, SqlError, Value};
 use crate::tracking::id::OfferId;
 
 /// How long a holder may take to record its conversion before another offer asks for it. Longer than a claim takes
@@ -109,7 +109,7 @@ impl<S: Sql> Registry<S> {
             .next()
             .ok_or_else(|| SqlError("a unique ID is gone".to_owned()))?;
         let holding = Holding {
-            offer: offer_id(&mut row)?,
+            offer: row.narrow()?,
             epoch: row.integer()?,
         };
         let confirmed = row.integer()? != 0;
@@ -180,14 +180,6 @@ impl<S: Sql> Registry<S> {
 
 fn number(offer: OfferId) -> Value {
     i64::from(u32::from(offer)).into()
-}
-
-fn offer_id(row: &mut Row) -> Result<OfferId, SqlError> {
-    let number = row.integer()?;
-    u32::try_from(number)
-        .ok()
-        .and_then(|number| number.try_into().ok())
-        .ok_or_else(|| SqlError(format!("unexpected offer {number}")))
 }
 
 #[cfg(test)]

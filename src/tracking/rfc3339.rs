@@ -3,11 +3,16 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serializer, de};
 
+/// A time as it is written everywhere.
+pub(crate) fn write(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
 pub(crate) fn serialize<S: Serializer>(
     time: &DateTime<Utc>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    serializer.serialize_str(&write(*time))
 }
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(

@@ -16,15 +16,14 @@ use crate::catalog::audit::{Filter, Trail};
 use crate::catalog::kind::Kind;
 use crate::catalog::list::{List, Page as Entities};
 use crate::catalog::message::{Action, Idempotency, Message, OBJECT_NAME, Reply, Write, Written};
-use crate::json;
 use crate::tracking::id::{AdvertiserId, OfferId};
-use crate::tracking::offer::{DocumentVersion, Offer, OfferDocument};
+use crate::tracking::offer::OfferDocument;
 
 /// The longest `Idempotency-Key`.
 const MAX_KEY_BYTES: usize = 200;
 
 pub(super) async fn list(call: &Call<'_>, kind: Kind) -> ApiResult {
-    let query = ListQuery::parse(&renamed(call.request.query()))?;
+    let query = ListQuery::parse(call.request.query())?;
     let sort = query.sort.unwrap_or_default();
     let list = List {
         limit: query.limit.unwrap_or_default().0,
@@ -41,19 +40,6 @@ pub(super) async fn list(call: &Call<'_>, kind: Kind) -> ApiResult {
         200,
         format!(r#"{{"items":[{}]{next}}}"#, items.join(",")),
     )?)
-}
-
-/// `ref` is a word of Rust's.
-fn renamed(query: &str) -> String {
-    let pairs: Vec<String> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| match pair.strip_prefix("ref=") {
-            Some(value) => format!("reference={value}"),
-            None => pair.to_owned(),
-        })
-        .collect();
-    pairs.join("&")
 }
 
 pub(super) async fn create(call: &Call<'_>, kind: Kind) -> ApiResult {
@@ -164,21 +150,8 @@ pub(super) async fn offers(
         .collect())
 }
 
-/// An offer with its advertiser, as the edge will see it.
 async fn document(call: &Call<'_>, offer: OfferId) -> ApiResult<OfferDocument> {
-    let offer: Entity = ask(call, &Message::Get(Kind::Offer, offer.into())).await?;
-    let offer: Offer = json::read(&offer.body)?;
-    let advertiser: Entity = ask(
-        call,
-        &Message::Get(Kind::Advertiser, offer.advertiser_id.into()),
-    )
-    .await?;
-    let advertiser: crate::catalog::advertiser::Advertiser = json::read(&advertiser.body)?;
-    Ok(OfferDocument {
-        version: DocumentVersion,
-        offer,
-        advertiser: advertiser.into(),
-    })
+    ask(call, &Message::OfferDocument(offer)).await
 }
 
 async fn entity(call: &Call<'_>, kind: Kind, id: &str) -> ApiResult<Entity> {
