@@ -101,6 +101,16 @@ async function api(url, path, body) {
 const start = (data) =>
   serve(join(folder, data), { TRANSACTION_KEYS: `1:${KEY.toString("hex")}`, ADMIN_TOKEN: TOKEN });
 
+function stop({ workerd }) {
+  workerd.removeAllListeners("exit");
+  workerd.kill("SIGKILL");
+}
+
+async function loadDemo(url) {
+  const demo = JSON.parse(readFileSync(join(root, "demo/network.json")));
+  for (const [kind, entities] of Object.entries(demo)) for (const entity of entities) await api(url, kind, entity);
+}
+
 const residentMb = ({ pid }) =>
   Number(/VmRSS:\s*(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? NaN) / 1024;
 
@@ -131,8 +141,7 @@ const rates = (found, ...names) =>
 let running = await start("data");
 try {
   const { urls } = running;
-  const demo = JSON.parse(readFileSync(join(root, "demo/network.json")));
-  for (const [kind, entities] of Object.entries(demo)) for (const entity of entities) await api(urls.tidemark, kind, entity);
+  await loadDemo(urls.tidemark);
   for (const name of ["floor", "twin", "tidemark"]) load(urls[name] + CLICK, 302);
 
   let found = await rounds({
@@ -183,10 +192,9 @@ try {
   row("forged postback, against the floor", ratios(found, "forged", "floor"), "≥ 0.70", rates(found, "forged", "floor"));
   row("duplicate postback, against the floor", ratios(found, "duplicate", "floor"), "stated", rates(found, "duplicate", "twin"));
 
-  running.workerd.removeAllListeners("exit");
-  running.workerd.kill("SIGKILL");
+  stop(running);
   running = await start("memory");
-  for (const [kind, entities] of Object.entries(demo)) for (const entity of entities) await api(running.urls.tidemark, kind, entity);
+  await loadDemo(running.urls.tidemark);
   const [few, many] = MEMORY_CLICKS;
   load(running.urls.tidemark + CLICK, 302, { requests: few });
   const early = residentMb(running.workerd);
@@ -194,8 +202,7 @@ try {
   const late = residentMb(running.workerd);
   row(`memory after ${many.toLocaleString("en")} clicks, against ${few.toLocaleString("en")}`, [late / early], "≤ 1.05",
     `${shown(early)} MB, ${shown(late)} MB; CI fails above ${MAX_MEMORY_MB} MB`);
-  running.workerd.removeAllListeners("exit");
-  running.workerd.kill("SIGKILL");
+  stop(running);
 
   const firstAnswers = [];
   for (let n = 0; n < STARTS; n += 1) {
@@ -206,8 +213,7 @@ try {
       const answer = await fetch(running.urls[name] + (name === "floor" ? CLICK : "/healthz"), { redirect: "manual" });
       await answer.text();
       times[name] = performance.now() - started;
-      running.workerd.removeAllListeners("exit");
-      running.workerd.kill("SIGKILL");
+      stop(running);
     }
     firstAnswers.push(times.tidemark - times.floor);
   }
@@ -235,7 +241,6 @@ try {
   if (gzip > MAX_GZIP) throw new Error(`the module has ${gzip} bytes after gzip, and may have ${MAX_GZIP}`);
   if (late > MAX_MEMORY_MB) throw new Error(`workerd takes ${shown(late)} MB, and may take ${MAX_MEMORY_MB}`);
 } finally {
-  running.workerd.removeAllListeners("exit");
-  running.workerd.kill("SIGKILL");
+  stop(running);
   rmSync(folder, { recursive: true, force: true });
 }
