@@ -94,7 +94,7 @@ async function build() {
   // worker-build keeps the names of all functions, an eighth of the module, for stack traces of panics.
   const wasm = "build/index_bg.wasm";
   await step("Taking out the names", "wasm-opt", ["--strip-debug", wasm, "-o", wasm]);
-  fs.copyFileSync("src/edge/entry.js", "build/entry.js");
+  for (const file of ["entry.js", "objects.js"]) fs.copyFileSync(`src/edge/${file}`, `build/${file}`);
   // A file saved during the build is newer than the build.
   fs.utimesSync(wasm, started, started);
 }

@@ -10,7 +10,7 @@ use crate::tracking::id::{AdvertiserId, OfferId, PartnerId};
 /// The name of the Durable Object that keeps the catalog.
 pub const OBJECT_NAME: &str = "catalog";
 
-/// A request to the object, as the body of a POST to any path. The answer is 200 with the JSON of a [`Reply`], or 500.
+/// A request to the object, in JSON. The answer is the JSON of a [`Reply`], or none if it failed.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {

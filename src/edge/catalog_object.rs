@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
-use wasm_bindgen::JsValue;
-use worker::kv::KvStore;
-use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
+use wasm_bindgen::prelude::wasm_bindgen;
+use worker::Env;
 
-use super::object::{ObjectSql, reply};
+use super::kv::{self, KvNamespace};
+use super::object::{self, ObjectSql, ObjectState, reply};
 use super::settings::Settings;
-use super::{kv, log, object, runtime};
+use super::{log, runtime};
 use crate::catalog::message::{Message, Reply, Written};
 use crate::catalog::{self, Unpublished};
-use crate::json;
 use crate::sql::SqlError;
 
 /// How long KV may take to publish a document.
@@ -36,9 +35,9 @@ const TURN: TimeDelta = TimeDelta::seconds(10);
 const POLL: Duration = Duration::from_millis(20);
 
 /// The object; the catalog is opened by the first event, because a constructor that failed would fail for ever.
-#[durable_object(alarm)]
+#[wasm_bindgen]
 pub struct Catalog {
-    object: JsValue,
+    state: ObjectState,
     env: Env,
     opened: RefCell<Option<catalog::Catalog<ObjectSql>>>,
     /// Until when an event has its turn to publish: one at a time, so that an older document cannot overtake a newer one.
@@ -46,41 +45,44 @@ pub struct Catalog {
     turn_ends: Cell<Option<DateTime<Utc>>>,
 }
 
-impl DurableObject for Catalog {
-    fn new(state: State, env: Env) -> Self {
+#[wasm_bindgen(wasm_bindgen_futures = worker::wasm_bindgen_futures)]
+impl Catalog {
+    /// An object that has just woken.
+    #[wasm_bindgen(constructor)]
+    pub fn new(state: ObjectState, env: Env) -> Self {
         Self {
-            object: state._inner().into(),
+            state,
             env,
             opened: RefCell::new(None),
             turn_ends: Cell::new(None),
         }
     }
 
-    async fn fetch(&self, mut request: Request) -> Result<Response> {
-        let message = json::read(&request.text().await?).map_err(|error| error.to_string());
-        let answer = match message {
-            Ok(Message::Write(write)) => {
-                let written = self.with_catalog(|catalog| Ok(catalog.write(write, runtime::now())));
-                match written {
-                    Ok(Ok(written)) => self.publish_written(written).await,
-                    Ok(refused) => reply(Ok(refused)),
-                    Err(error) => Err(error),
-                }
-            }
-            Ok(message) => self.show(message),
-            Err(cause) => Err(SqlError(cause)),
-        };
-        object::respond(answer)
+    /// Answers a [`Message`], both in JSON; with nothing if it fails.
+    pub async fn handle(&self, message: String) -> Option<String> {
+        object::logged(self.answer(&message).await)
     }
 
-    async fn alarm(&self) -> Result<Response> {
+    /// Publishes what KV has not taken yet.
+    pub async fn alarm(&self) {
         self.publish().await;
-        Response::ok("")
     }
 }
 
 impl Catalog {
-    fn show(&self, message: Message) -> std::result::Result<String, SqlError> {
+    async fn answer(&self, message: &str) -> Result<String, SqlError> {
+        match object::read(message)? {
+            Message::Write(write) => {
+                match self.with_catalog(|catalog| Ok(catalog.write(write, runtime::now())))? {
+                    Ok(written) => self.publish_written(written).await,
+                    refused => reply(Ok(refused)),
+                }
+            }
+            message => self.show(message),
+        }
+    }
+
+    fn show(&self, message: Message) -> Result<String, SqlError> {
         self.with_catalog(|catalog| match message {
             Message::Get(kind, id) => reply(Ok(catalog.get(kind, id))),
             Message::OfferDocument(offer) => reply(Ok(catalog.offer_document(offer.into()))),
@@ -93,13 +95,13 @@ impl Catalog {
 
     fn with_catalog<T>(
         &self,
-        action: impl FnOnce(&catalog::Catalog<ObjectSql>) -> std::result::Result<T, SqlError>,
-    ) -> std::result::Result<T, SqlError> {
+        action: impl FnOnce(&catalog::Catalog<ObjectSql>) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
         let mut opened = self.opened.borrow_mut();
         match &mut *opened {
             Some(catalog) => action(catalog),
             closed => {
-                let sql = ObjectSql::of(&self.object)?;
+                let sql = ObjectSql::of(&self.state)?;
                 action(closed.insert(catalog::Catalog::open(sql)?))
             }
         }
@@ -107,9 +109,9 @@ impl Catalog {
 
     /// Publishes what was written, and says whether KV has taken it. The alarm stands before the first try, in the same
     /// turn as the write, so that a crash does not forget it.
-    async fn publish_written(&self, written: Written) -> std::result::Result<String, SqlError> {
+    async fn publish_written(&self, written: Written) -> Result<String, SqlError> {
         if !written.entity.published {
-            self.set_alarm().await;
+            self.set_alarm();
             self.publish().await;
         }
         self.with_catalog(|catalog| {
@@ -134,11 +136,11 @@ impl Catalog {
             log::error("publish_failed", cause);
         }
         if !matches!(is_done, Ok(true)) {
-            self.set_alarm().await;
+            self.set_alarm();
         }
     }
 
-    async fn publish_outbox(&self) -> std::result::Result<(), String> {
+    async fn publish_outbox(&self) -> Result<(), String> {
         let settings = Settings::of(&self.env);
         let kv = settings.kv.as_ref().map_err(ToString::to_string)?;
         for _ in 0..MAX_PUBLISHED.div_euclid(SIDE_BY_SIDE) {
@@ -157,11 +159,7 @@ impl Catalog {
         Ok(())
     }
 
-    async fn publish_one(
-        &self,
-        unpublished: Unpublished,
-        kv: &KvStore,
-    ) -> std::result::Result<(), String> {
+    async fn publish_one(&self, unpublished: Unpublished, kv: &KvNamespace) -> Result<(), String> {
         let document = self
             .with_catalog(|catalog| Ok(catalog.document(unpublished)))
             .map_err(|error| error.to_string())?
@@ -171,13 +169,7 @@ impl Catalog {
             .map_err(|error| error.to_string())
     }
 
-    async fn set_alarm(&self) {
-        if let Err(error) = object::state(&self.object)
-            .storage()
-            .set_alarm(RETRY_AFTER)
-            .await
-        {
-            log::error("alarm_not_set", &error);
-        }
+    fn set_alarm(&self) {
+        object::set_alarm(&self.state, runtime::after(RETRY_AFTER));
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join;
 use worker::Context;
-use worker::kv::KvStore;
 
+use super::kv::{self, KvNamespace};
 use super::settings::Settings;
-use super::{click_counter, kv, log, runtime};
+use super::{click_counter, log, runtime};
 use crate::tracking::click_page::{ClickPage, Session};
 use crate::tracking::transaction_id::{ClickTime, PageName, TransactionId};
 
@@ -51,7 +51,7 @@ pub(super) struct Place {
 /// Finds a place for a click, opening a page where it takes one. Nothing is taken before [`record`].
 pub(super) fn place(
     now: DateTime<Utc>,
-    kv: &KvStore,
+    kv: &KvNamespace,
     settings: &Rc<Settings>,
     context: &Context,
 ) -> Result<Place, getrandom::Error> {
@@ -92,7 +92,7 @@ pub(super) fn record(
     id: &TransactionId,
     session: &Session<'_>,
     expires: DateTime<Utc>,
-    kv: &KvStore,
+    kv: &KvNamespace,
     settings: &Rc<Settings>,
     context: &Context,
 ) {
@@ -107,13 +107,18 @@ pub(super) fn record(
     }
 }
 
-fn write_in_background(page: ClickPage, kv: &KvStore, settings: &Rc<Settings>, context: &Context) {
+fn write_in_background(
+    page: ClickPage,
+    kv: &KvNamespace,
+    settings: &Rc<Settings>,
+    context: &Context,
+) {
     let (kv, settings) = (kv.clone(), Rc::clone(settings));
     context.wait_until(async move { write(page, &kv, &settings).await });
 }
 
 /// Writes a page, and counts its clicks, whether KV takes it or not.
-async fn write(page: ClickPage, kv: &KvStore, settings: &Settings) {
+async fn write(page: ClickPage, kv: &KvNamespace, settings: &Settings) {
     if page.is_empty() {
         return;
     }
@@ -125,9 +130,9 @@ async fn write(page: ClickPage, kv: &KvStore, settings: &Settings) {
     .await;
 }
 
-async fn write_text(key: &str, text: &str, expires: DateTime<Utc>, kv: &KvStore) {
+async fn write_text(key: &str, text: &str, expires: DateTime<Utc>, kv: &KvNamespace) {
     let expires = expires.checked_add_signed(KEPT_LONGER).unwrap_or(expires);
-    let expires = u64::try_from(expires.timestamp()).unwrap_or(u64::MAX);
+    let expires = u32::try_from(expires.timestamp()).unwrap_or(u32::MAX);
     let mut cause = "too many pages wait to be written".to_owned();
     if let Some(_waiting) = Waiting::begin() {
         for wait in TRIES {

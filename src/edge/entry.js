@@ -7,7 +7,7 @@
 
 import Entrypoint from "./index.js";
 
-export * from "./index.js";
+export * from "./objects.js";
 
 const { click, click_buffer, click_buffer_bytes, fetch, linear_memory } = Entrypoint.prototype;
 const state = globalThis.__worker_init_state;

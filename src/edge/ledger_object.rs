@@ -6,11 +6,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use wasm_bindgen::JsValue;
-use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
+use chrono::{DateTime, Utc};
+use wasm_bindgen::prelude::wasm_bindgen;
+use worker::Env;
 
-use super::object::{self, ObjectSql, reply};
+use super::object::{self, ObjectSql, ObjectState, reply};
 use super::settings::Settings;
 use super::{kv, log, runtime};
 use crate::ledger;
@@ -27,50 +27,54 @@ const MAX_SEARCHES: u32 = 100;
 const PAGE_TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// When a search is tried again that KV did not answer.
-const RETRY_AFTER: TimeDelta = TimeDelta::minutes(1);
+const RETRY_AFTER: Duration = Duration::from_mins(1);
 
 /// The object; the ledger is opened by the first event, because a constructor that failed would fail for ever.
-#[durable_object(alarm)]
+#[wasm_bindgen]
 pub struct Ledger {
-    object: JsValue,
+    state: ObjectState,
     env: Env,
     opened: RefCell<Option<ledger::Ledger<ObjectSql>>>,
     /// When the alarm is set for, as far as this object has set it since it woke.
     alarm: Cell<Option<DateTime<Utc>>>,
 }
 
-impl DurableObject for Ledger {
-    fn new(state: State, env: Env) -> Self {
+#[wasm_bindgen(wasm_bindgen_futures = worker::wasm_bindgen_futures)]
+impl Ledger {
+    /// An object that has just woken.
+    #[wasm_bindgen(constructor)]
+    pub fn new(state: ObjectState, env: Env) -> Self {
         Self {
-            object: state._inner().into(),
+            state,
             env,
             opened: RefCell::new(None),
             alarm: Cell::new(None),
         }
     }
 
-    async fn fetch(&self, request: Request) -> Result<Response> {
-        let response = object::answer(request, |message| self.handle(message)).await;
-        self.set_alarm(None).await;
-        response
+    /// Answers a [`Message`], both in JSON; with nothing if it fails.
+    pub fn handle(&self, message: &str) -> Option<String> {
+        let answer = object::answer(message, |message| self.answer(message));
+        self.set_alarm(None);
+        answer
     }
 
-    async fn alarm(&self) -> Result<Response> {
+    /// Looks for the sessions that are due.
+    pub async fn alarm(&self) {
         self.alarm.set(None);
         let retry_at = match self.find_sessions().await {
             Ok(()) => None,
             Err(cause) => {
                 log::error("session_search_failed", &cause);
-                runtime::now().checked_add_signed(RETRY_AFTER)
+                Some(runtime::after(RETRY_AFTER))
             }
         };
-        self.set_alarm(retry_at).await;
-        Response::ok("")
+        self.set_alarm(retry_at);
     }
 }
 
 impl Ledger {
-    fn handle(&self, message: Message) -> std::result::Result<String, SqlError> {
+    fn answer(&self, message: Message) -> Result<String, SqlError> {
         self.with_ledger(|ledger| match message {
             Message::Claim {
                 conversion,
@@ -103,45 +107,36 @@ impl Ledger {
 
     fn with_ledger<T>(
         &self,
-        action: impl FnOnce(&ledger::Ledger<ObjectSql>) -> std::result::Result<T, SqlError>,
-    ) -> std::result::Result<T, SqlError> {
+        action: impl FnOnce(&ledger::Ledger<ObjectSql>) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
         let mut opened = self.opened.borrow_mut();
         match &mut *opened {
             Some(ledger) => action(ledger),
             closed => {
                 let first_search = Settings::of(&self.env).first_session_search;
-                let sql = ObjectSql::of(&self.object)?;
+                let sql = ObjectSql::of(&self.state)?;
                 action(closed.insert(ledger::Ledger::open(sql, first_search, runtime::now())?))
             }
         }
     }
 
-    /// Sets the alarm for the next search, or for `at`. Nothing is awaited between the write of a conversion and this,
-    /// so both become durable together.
-    async fn set_alarm(&self, at: Option<DateTime<Utc>>) {
+    /// Sets the alarm for the next search, or for `at` where that is later. Nothing is awaited between the write of a
+    /// conversion and this.
+    fn set_alarm(&self, at: Option<DateTime<Utc>>) {
         let next = match self.with_ledger(ledger::Ledger::next_search) {
             Ok(next) => next.map(|next| at.map_or(next, |at| next.max(at))),
             Err(error) => return log::error("next_search_unknown", &error),
         };
-        if next == self.alarm.get() {
-            return;
-        }
-        if let Some(next) = next {
-            // What is due already is due in a moment.
-            let wait = next.signed_duration_since(runtime::now());
-            let wait = wait
-                .to_std()
-                .unwrap_or_default()
-                .max(Duration::from_millis(1));
-            if let Err(error) = object::state(&self.object).storage().set_alarm(wait).await {
-                return log::error("alarm_not_set", &error);
-            }
+        if let Some(next) = next
+            && self.alarm.get() != Some(next)
+        {
+            object::set_alarm(&self.state, next);
         }
         self.alarm.set(next);
     }
 
     /// Looks for the sessions that are due. What was found before something fails stays found.
-    async fn find_sessions(&self) -> std::result::Result<(), String> {
+    async fn find_sessions(&self) -> Result<(), String> {
         let settings = Settings::of(&self.env);
         let kv = settings.kv.as_ref().map_err(ToString::to_string)?;
         let now = runtime::now();
@@ -168,7 +163,7 @@ impl Ledger {
         awaited: &Awaited,
         page: Option<&str>,
         now: DateTime<Utc>,
-    ) -> std::result::Result<(), SqlError> {
+    ) -> Result<(), SqlError> {
         let session = page.and_then(|page| click_page::find(page, &awaited.transaction_id));
         self.with_ledger(|ledger| match session {
             Some(session) => ledger.fill_in(awaited, &session),

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
-use worker::{Context, ObjectNamespace};
+use worker::Context;
 
+use super::object_client::{self, ObjectNamespace};
 use super::settings::{Misconfigured, Settings};
-use super::{Unreachable, log, object_client, runtime};
+use super::{Unreachable, log, runtime};
 use crate::ledger::Outcome;
 use crate::ledger::log::LogFilter;
 use crate::ledger::message as ledger;

@@ -4,11 +4,25 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use worker::ObjectNamespace;
-use worker::worker_sys::web_sys;
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::{Unreachable, log, runtime};
 use crate::json;
+
+#[wasm_bindgen(wasm_bindgen_futures = worker::wasm_bindgen_futures)]
+extern "C" {
+    /// The objects of one class.
+    #[derive(Clone)]
+    pub type ObjectNamespace;
+    #[wasm_bindgen(method, catch, js_name = getByName)]
+    fn get_by_name(this: &ObjectNamespace, name: &str) -> Result<Stub, JsValue>;
+
+    type Stub;
+    /// Calls the method of `objects.js`.
+    #[wasm_bindgen(method, catch)]
+    async fn handle(this: &Stub, message: &str) -> Result<JsValue, JsValue>;
+}
 
 /// How long an object may take. What was given up may have happened all the same; sent again, it is found out.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -31,20 +45,14 @@ pub(super) async fn send<T: DeserializeOwned>(
 }
 
 async fn exchange(objects: &ObjectNamespace, name: &str, json: &str) -> Result<String, String> {
-    let answer = async {
-        // Without the options of Cloudflare that `worker::RequestInit` carries, which take 5 KB of the module.
-        let init = web_sys::RequestInit::new();
-        init.set_method("POST");
-        init.set_body(&json.into());
-        let request = web_sys::Request::new_with_str_and_init("https://object/", &init)?;
-        // After a deploy or a crash of the object, only a new stub reaches it.
-        let stub = objects.get_by_name(name)?;
-        let mut response = stub.fetch_with_request(request.into()).await?;
-        Ok((response.status_code(), response.text().await?))
+    // After a deploy or a crash of the object, only a new stub reaches it.
+    let answer = match objects.get_by_name(name) {
+        Ok(stub) => stub.handle(json).await,
+        Err(error) => Err(error),
     };
-    match answer.await {
-        Ok((200, json)) => Ok(json),
-        Ok((status, _)) => Err(format!("status {status}")),
-        Err(error) => Err(worker::Error::to_string(&error)),
+    match answer {
+        // The object has logged why it has none.
+        Ok(answer) => answer.as_string().ok_or_else(|| "it failed".to_owned()),
+        Err(error) => Err(worker::Error::from(error).to_string()),
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join;
-use worker::kv::KvStore;
 use worker::{Context, Response, Result};
 
 use super::directory;
+use super::kv::{self, KvNamespace};
 use super::ledgers::Ledgers;
 use super::request::{BodyError, Request};
 use super::settings::{Misconfigured, Settings};
-use super::{Unreachable, kv, log, rate_limit, respond, runtime};
+use super::{Unreachable, log, rate_limit, respond, runtime};
 use crate::tracking::click_page::{self, Session};
 use crate::tracking::offer::OfferDocument;
 use crate::tracking::partner::Partner;
@@ -218,7 +218,7 @@ fn misconfigured(error: &Misconfigured) -> Unreachable {
 }
 
 /// The session of a click, if KV shows its page.
-pub(super) async fn find_session(kv: &KvStore, id: &TransactionId) -> Option<Session<'static>> {
+pub(super) async fn find_session(kv: &KvNamespace, id: &TransactionId) -> Option<Session<'static>> {
     match kv::read(kv, &id.page.key(), PAGE_TIME_LIMIT).await {
         Ok(page) => click_page::find(&page?, id.as_str()),
         Err(cause) => {

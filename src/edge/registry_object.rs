@@ -2,53 +2,51 @@
 
 use std::cell::RefCell;
 
-use wasm_bindgen::JsValue;
-use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
+use wasm_bindgen::prelude::wasm_bindgen;
 
-use super::object::{self, ObjectSql, reply};
+use super::object::{self, ObjectSql, ObjectState, reply};
 use super::runtime;
 use crate::registry;
-use crate::registry::message::{self, Message};
+use crate::registry::message::{Message, Request};
 use crate::sql::SqlError;
 
 /// The object; the registry is opened by the first message, because a constructor that failed would fail for ever.
-#[durable_object(fetch)]
+#[wasm_bindgen]
 pub struct Registry {
-    object: JsValue,
+    state: ObjectState,
     opened: RefCell<Option<registry::Registry<ObjectSql>>>,
 }
 
-impl DurableObject for Registry {
-    fn new(state: State, _env: Env) -> Self {
+#[wasm_bindgen]
+impl Registry {
+    /// An object that has just woken.
+    #[wasm_bindgen(constructor)]
+    pub fn new(state: ObjectState) -> Self {
         Self {
-            object: state._inner().into(),
+            state,
             opened: RefCell::new(None),
         }
     }
 
-    async fn fetch(&self, request: Request) -> Result<Response> {
-        object::answer(request, |message| self.handle(message)).await
+    /// Answers a [`Message`], both in JSON; with nothing if it fails.
+    pub fn handle(&self, message: &str) -> Option<String> {
+        object::answer(message, |message| self.answer(message))
     }
 }
 
 impl Registry {
-    fn handle(
-        &self,
-        Message { unique_id, request }: Message,
-    ) -> std::result::Result<String, SqlError> {
+    fn answer(&self, Message { unique_id, request }: Message) -> Result<String, SqlError> {
         let mut opened = self.opened.borrow_mut();
         let registry = match &mut *opened {
             Some(registry) => registry,
-            closed => closed.insert(registry::Registry::open(ObjectSql::of(&self.object)?)?),
+            closed => closed.insert(registry::Registry::open(ObjectSql::of(&self.state)?)?),
         };
         let now = runtime::now();
         match request {
-            message::Request::Claim(offer) => reply(registry.claim(&unique_id, offer, now)),
-            message::Request::Transfer { from, to } => {
-                reply(registry.transfer(&unique_id, from, to, now))
-            }
-            message::Request::Confirm(holder) => reply(registry.confirm(&unique_id, holder)),
-            message::Request::Peek => reply(registry.is_confirmed(&unique_id)),
+            Request::Claim(offer) => reply(registry.claim(&unique_id, offer, now)),
+            Request::Transfer { from, to } => reply(registry.transfer(&unique_id, from, to, now)),
+            Request::Confirm(holder) => reply(registry.confirm(&unique_id, holder)),
+            Request::Peek => reply(registry.is_confirmed(&unique_id)),
         }
     }
 }

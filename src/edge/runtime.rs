@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::{Either, select};
 
 /// The present. In production it stands still while a request computes.
@@ -15,6 +15,14 @@ pub(super) fn now() -> DateTime<Utc> {
     )]
     let milliseconds = js_sys::Date::now() as i64;
     DateTime::from_timestamp_millis(milliseconds).unwrap_or_default()
+}
+
+/// The present and `wait`.
+pub(super) fn after(wait: Duration) -> DateTime<Utc> {
+    TimeDelta::from_std(wait)
+        .ok()
+        .and_then(|wait| now().checked_add_signed(wait))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// How many random numbers are drawn at a time: the runtime is asked as seldom, for 256 bytes.

@@ -5,10 +5,12 @@ use std::rc::Rc;
 
 use chrono::TimeDelta;
 use thiserror::Error;
-use worker::kv::KvStore;
-use worker::{Env, ObjectNamespace};
+use wasm_bindgen::JsCast;
+use worker::Env;
 
+use super::kv::KvNamespace;
 use super::log;
+use super::object_client::ObjectNamespace;
 use crate::tracking::offer_url::PlainUrl;
 use crate::tracking::secret::Secret;
 use crate::tracking::transaction_id::Keyring;
@@ -37,7 +39,7 @@ pub(super) struct Settings {
     /// show. KV remembers a miss for half a minute, and shows a write after a minute or more.
     pub(super) first_session_search: TimeDelta,
     /// `KV`: documents and click pages.
-    pub(super) kv: Result<KvStore, Misconfigured>,
+    pub(super) kv: Result<KvNamespace, Misconfigured>,
     /// `CATALOG`: the catalog.
     pub(super) catalogs: Result<ObjectNamespace, Misconfigured>,
     /// `LEDGER`: the ledgers, one for each offer.
@@ -84,14 +86,10 @@ impl Settings {
             document_fresh: seconds(env, "DOCUMENT_FRESH_SECONDS", 30),
             document_max_age: seconds(env, "DOCUMENT_MAX_AGE_SECONDS", 86_400),
             first_session_search: seconds(env, "FIRST_SESSION_SEARCH_SECONDS", 75),
-            kv: env.kv("KV").map_err(|_| missing("KV")),
-            catalogs: env
-                .durable_object("CATALOG")
-                .map_err(|_| missing("CATALOG")),
-            ledgers: env.durable_object("LEDGER").map_err(|_| missing("LEDGER")),
-            registries: env
-                .durable_object("REGISTRY")
-                .map_err(|_| missing("REGISTRY")),
+            kv: binding(env, "KV"),
+            catalogs: binding(env, "CATALOG"),
+            ledgers: binding(env, "LEDGER"),
+            registries: binding(env, "REGISTRY"),
         }
     }
 
@@ -141,6 +139,13 @@ fn secret(env: &Env, name: &'static str) -> Result<String, Misconfigured> {
     env.secret(name)
         .map(|secret| secret.to_string())
         .map_err(|_| missing(name))
+}
+
+fn binding<T: JsCast>(env: &Env, name: &'static str) -> Result<T, Misconfigured> {
+    match js_sys::Reflect::get(env, &name.into()) {
+        Ok(binding) if binding.is_object() => Ok(binding.unchecked_into()),
+        _ => Err(missing(name)),
+    }
 }
 
 fn missing(name: &'static str) -> Misconfigured {

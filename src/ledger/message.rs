@@ -20,8 +20,7 @@ pub fn object_name(offer: OfferId) -> String {
 /// The name of the object, of the same class, whose raw log has the postbacks that can be tied to no offer.
 pub const UNATTRIBUTED: &str = "unattributed";
 
-/// A request to the object, as the body of a POST to any path; the answer is 200 with the JSON that is named here, or
-/// 500.
+/// A request to the object, in JSON; the answer is the JSON that is named here, or none if it failed.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {

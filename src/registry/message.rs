@@ -16,8 +16,7 @@ pub fn object_name(unique_id: &str) -> String {
     )
 }
 
-/// A request to the object, as the body of a POST to any path; the answer is 200 with the JSON that is named here, or
-/// 500.
+/// A request to the object, in JSON; the answer is the JSON that is named here, or none if it failed.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Message {
     /// The ID in question.

@@ -18,6 +18,7 @@ const tidemark :Workerd.Worker = (
   compatibilityDate = "2026-11-17",
   modules = [
     (name = "entry.js", esModule = embed "../../build/entry.js"),
+    (name = "objects.js", esModule = embed "../../build/objects.js"),
     (name = "index.js", esModule = embed "../../build/index.js"),
     (name = "index_bg.wasm", wasm = embed "../../build/index_bg.wasm"),
   ],

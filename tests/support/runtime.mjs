@@ -23,6 +23,7 @@ const runtime = new Miniflare(
     rootPath: root,
     modules: [
       { type: "ESModule", path: "build/entry.js" },
+      { type: "ESModule", path: "build/objects.js" },
       { type: "ESModule", path: "build/index.js" },
       { type: "CompiledWasm", path: "build/index_bg.wasm" },
     ],
