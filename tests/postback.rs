@@ -47,6 +47,34 @@ fn check(answer: &Response, expected: &str) {
 }
 
 #[test]
+fn forged_postbacks_are_refused_alike_whether_logged_or_not() {
+    let runtime = Runtime::start();
+    let forged = old_id(1, 0).replace(|c| c != '0', "1");
+    let invalid = format!("success=false; err_msg=Invalid Trans. ID #{forged}.;");
+    // Twenty of a minute are logged, and go the longer way.
+    for n in 0..40 {
+        let path = format!("/aff_lsr?transaction_id={forged}&adv_sub={n}");
+        check(&runtime.get(&path), &invalid);
+    }
+    check(
+        &runtime.get(&format!("/aff_goal?a=lsr&transaction_id={forged}")),
+        &invalid,
+    );
+    check(
+        &runtime.get("/aff_lsr?transaction_id=%C3%A9"),
+        "success=false; err_msg=Invalid Trans. ID #é.;",
+    );
+    let json = runtime.get(&format!("/aff_lsr?transaction_id={forged}&format=json"));
+    assert_eq!(json.header("Content-Type"), Some("application/json"));
+    assert_eq!(runtime.get("/x?u=/aff_lsr?transaction_id=1").status, 404);
+    let genuine = click(&runtime, 1);
+    check(
+        &runtime.get(&format!("/aff_lsr?transaction_id={genuine}")),
+        "success=true;",
+    );
+}
+
+#[test]
 fn a_conversion_is_accepted_once() {
     let runtime = Runtime::start();
     let id = click(&runtime, 1);

@@ -2,7 +2,6 @@
 //!
 //! When the directory knows offer and partner, nothing is awaited.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use chrono::{DateTime, Utc};
@@ -104,9 +103,8 @@ pub(super) fn answer_at_once(
         return None;
     }
     click.admit(&document.offer, &partner, now).ok()?;
-    let ip = ip.trim().parse::<IpAddr>();
     let visitor = Visitor {
-        ip: &ip.map(|ip| ip.to_string()).unwrap_or_default(),
+        ip: &request::ip(ip).map(|ip| ip.to_string()).unwrap_or_default(),
         country_code: country,
         ..Visitor::default()
     };

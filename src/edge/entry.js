@@ -1,23 +1,23 @@
-// The worker's entry. A click that needs nothing but what the isolate knows is answered in one call into WebAssembly;
-// everything else goes to the `fetch` of mod.rs. The class that worker-build exports would make an object and three
-// proxies for each request.
+// The worker's entry. A click that needs nothing but what the isolate knows, and a postback that is refused whatever the
+// storage says, are answered in one call into WebAssembly; everything else goes to the `fetch` of mod.rs. The class that
+// worker-build exports would make an object and three proxies for each request.
 //
-// What a click reads and what it answers is ASCII, and crosses in a buffer that both sides know: TextEncoder and
-// TextDecoder, which wasm-bindgen uses for a string, are calls out of V8 and took longer than all the rest of a click.
+// What these read and answer is ASCII, and crosses in a buffer that both sides know: TextEncoder and TextDecoder, which
+// wasm-bindgen uses for a string, are calls out of V8 and took longer than all the rest of a click.
 
 import Entrypoint from "./index.js";
 
 export * from "./objects.js";
 
-const { click, click_buffer, click_buffer_bytes, fetch, linear_memory } = Entrypoint.prototype;
+const { buffer, buffer_bytes, click, fetch, linear_memory, refuse } = Entrypoint.prototype;
 const state = globalThis.__worker_init_state;
 
-let buffer = new Uint8Array();
+let shared = new Uint8Array();
 
 /** The buffer; when the memory grows, older views of it become empty. */
 function view() {
-  if (!buffer.length) buffer = new Uint8Array(linear_memory().buffer, click_buffer(), click_buffer_bytes());
-  return buffer;
+  if (!shared.length) shared = new Uint8Array(linear_memory().buffer, buffer(), buffer_bytes());
+  return shared;
 }
 
 /** Puts an ASCII text into the buffer; false if it is none, or does not fit. */
@@ -33,20 +33,46 @@ function put(text) {
   return true;
 }
 
+/** The text that the buffer begins with. */
+const take = (length) => String.fromCharCode.apply(null, view().subarray(0, length));
+
 /** Whether a browser only prepares for a visit that may never come: `fetch` looks closer. */
 const isSpeculative = (headers) =>
   headers.has("Sec-Purpose") || headers.has("Purpose") || headers.has("X-Purpose") || headers.has("X-Moz");
 
 /** The answer to a click, if it needs no waiting. */
-function answerAtOnce(request, url, isVisit, env, context) {
+function redirectAtOnce(request, url, isVisit, env, context) {
   const { headers } = request;
   if (isSpeculative(headers)) return undefined;
   const text = `${headers.get("CF-Connecting-IP") || ""}\n${request.cf?.country || ""}\n${url}`;
-  if (!put(text)) return undefined;
-  const length = click(text.length, isVisit, env, context);
+  const length = put(text) && click(text.length, isVisit, env, context);
   if (!length) return undefined;
-  const location = String.fromCharCode.apply(null, view().subarray(0, length));
-  return new Response(null, { status: 302, headers: { Location: location, "Cache-Control": "no-store" } });
+  return new Response(null, { status: 302, headers: { Location: take(length), "Cache-Control": "no-store" } });
+}
+
+/** The same headers as those of respond.rs. */
+const REFUSED = {
+  headers: {
+    "Content-Type": "text/plain; charset=utf-8",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+  },
+};
+
+/** The answer to a postback that is refused, if it needs no waiting. */
+function refuseAtOnce(request, url, env) {
+  const text = `${request.headers.get("CF-Connecting-IP") || ""}\n${url}`;
+  const length = put(text) && refuse(text.length, env);
+  return length ? new Response(take(length), REFUSED) : undefined;
+}
+
+function answerAtOnce(request, env, context) {
+  const { url, method } = request;
+  const isGet = method === "GET";
+  if (url.includes("/aff_c?")) {
+    return isGet || method === "HEAD" ? redirectAtOnce(request, url, isGet, env, context) : undefined;
+  }
+  return isGet && (url.includes("/aff_lsr?") || url.includes("/aff_goal?")) ? refuseAtOnce(request, url, env) : undefined;
 }
 
 export default {
@@ -54,15 +80,10 @@ export default {
     // After a panic, which nothing here should ever do, a new instance of the module is made, with a new memory.
     if (state.criticalError) {
       new Entrypoint(context, env);
-      buffer = new Uint8Array();
+      shared = new Uint8Array();
     }
     try {
-      const { url, method } = request;
-      if (url.includes("/aff_c?") && (method === "GET" || method === "HEAD")) {
-        const answer = answerAtOnce(request, url, method === "GET", env, context);
-        if (answer) return answer;
-      }
-      return fetch.call({ env, ctx: context }, request);
+      return answerAtOnce(request, env, context) || fetch.call({ env, ctx: context }, request);
     } catch (error) {
       if (error instanceof WebAssembly.RuntimeError) state.criticalError = true;
       throw error;

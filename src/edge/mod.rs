@@ -47,10 +47,11 @@ struct Unreachable;
 async fn fetch(request: worker::Request, env: Env, context: Context) -> worker::Result<Response> {
     let settings = Settings::of(&env);
     let request = Request::new(request);
+    if let Some(endpoint) = Endpoint::at(request.path()) {
+        return postback::answer(endpoint, request, &settings, &context).await;
+    }
     match request.path() {
         "/aff_c" => click::answer(&request, &settings, &context).await,
-        "/aff_lsr" => postback::answer(Endpoint::Lsr, request, &settings, &context).await,
-        "/aff_goal" => postback::answer(Endpoint::Goal, request, &settings, &context).await,
         "/healthz" => respond::health(&settings),
         "/api" | "/api/" => respond::api_page(),
         path if path.starts_with("/api/") => api::answer(request, &settings).await,

@@ -10,7 +10,7 @@ use worker::{Context, Response, Result};
 use super::directory;
 use super::kv::{self, KvNamespace};
 use super::ledgers::Ledgers;
-use super::request::{BodyError, Request};
+use super::request::{self, BodyError, Request};
 use super::settings::{Misconfigured, Settings};
 use super::{Unreachable, log, rate_limit, respond, runtime};
 use crate::tracking::click_page::{self, Session};
@@ -24,6 +24,16 @@ use crate::tracking::transaction_id::TransactionId;
 
 /// How long KV may take to show a click's page; then the conversion is taken on its signature.
 const PAGE_TIME_LIMIT: Duration = Duration::from_secs(3);
+
+/// The answer to a postback by `GET` that needs no waiting, in the standard form: one that proves no click and no offer,
+/// and that is not logged, because there were too many. `None` if the general way has to be gone.
+pub(super) fn refuse_at_once(url: &str, ip: &str, settings: &Settings) -> Option<String> {
+    let (path, query) = request::target(url);
+    let postback = Postback::parse(Endpoint::at(path)?, query, "").ok()?;
+    let rejection = postback.subject(settings.keyring.as_ref().ok()?).err()?;
+    let is_logged = rate_limit::would_admit(request::ip(ip), runtime::now());
+    (!is_logged && !postback.wants_json()).then(|| Answer::Refused(rejection).text())
+}
 
 pub(super) async fn answer(
     endpoint: Endpoint,

@@ -27,24 +27,37 @@ thread_local! {
     static CURRENT: RefCell<Window> = RefCell::default();
 }
 
-/// Whether one more may be logged.
+impl Window {
+    fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.ends.is_none_or(|end| end <= now)
+    }
+
+    fn has_room(&self, address: Option<IpAddr>) -> bool {
+        let of_address = self.of_address.get(&address).copied().unwrap_or_default();
+        self.all < MAX_OF_ALL && of_address < MAX_OF_ADDRESS
+    }
+}
+
+/// Whether one more may be logged, without counting it.
+pub(super) fn would_admit(address: Option<IpAddr>, now: DateTime<Utc>) -> bool {
+    CURRENT.with_borrow(|window| window.is_over(now) || window.has_room(address))
+}
+
+/// Whether one more may be logged; then it counts.
 pub(super) fn admits(address: Option<IpAddr>, now: DateTime<Utc>) -> bool {
     CURRENT.with_borrow_mut(|window| {
-        if window.ends.is_none_or(|end| end <= now) {
+        if window.is_over(now) {
             *window = Window {
                 ends: now.checked_add_signed(WINDOW),
                 ..Window::default()
             };
         }
-        if window.all >= MAX_OF_ALL {
-            return false;
+        let admits = window.has_room(address);
+        if admits {
+            let of_address = window.of_address.entry(address).or_default();
+            *of_address = of_address.saturating_add(1);
+            window.all = window.all.saturating_add(1);
         }
-        let of_address = window.of_address.entry(address).or_default();
-        if *of_address >= MAX_OF_ADDRESS {
-            return false;
-        }
-        *of_address = of_address.saturating_add(1);
-        window.all = window.all.saturating_add(1);
-        true
+        admits
     })
 }

@@ -32,6 +32,11 @@ pub(super) fn target(url: &str) -> (&str, &str) {
     target.split_once('?').unwrap_or((target, ""))
 }
 
+/// The address in a header.
+pub(super) fn ip(header: &str) -> Option<IpAddr> {
+    header.trim().parse().ok()
+}
+
 impl Request {
     pub(super) fn new(inner: worker::Request) -> Self {
         let url = inner.inner().url();
@@ -75,7 +80,7 @@ impl Request {
     /// The client's address, from the header that Cloudflare sets (and, locally, Miniflare). What comes in
     /// `X-Forwarded-For` is anybody's word, and not read.
     pub(super) fn ip(&self) -> Option<IpAddr> {
-        self.header("CF-Connecting-IP")?.trim().parse().ok()
+        ip(&self.header("CF-Connecting-IP")?)
     }
 
     /// What Cloudflare knows of the client; `None` on a plain workerd.

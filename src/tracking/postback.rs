@@ -45,6 +45,17 @@ pub enum Endpoint {
     Goal,
 }
 
+impl Endpoint {
+    /// The endpoint with a path.
+    pub fn at(path: &str) -> Option<Self> {
+        match path {
+            "/aff_lsr" => Some(Self::Lsr),
+            "/aff_goal" => Some(Self::Goal),
+            _ => None,
+        }
+    }
+}
+
 /// A postback as it was sent.
 pub struct Postback<'q> {
     endpoint: Endpoint,

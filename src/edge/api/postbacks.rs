@@ -183,11 +183,8 @@ pub(super) async fn test(call: &Call<'_>) -> ApiResult {
         None => test.url.as_str(),
     };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let endpoint = match path {
-        "/aff_lsr" => Endpoint::Lsr,
-        "/aff_goal" => Endpoint::Goal,
-        _ => return Err(wrong_url("has neither the path /aff_lsr nor /aff_goal")),
-    };
+    let endpoint = Endpoint::at(path)
+        .ok_or_else(|| wrong_url("has neither the path /aff_lsr nor /aff_goal"))?;
     let postback = Postback::parse(endpoint, query, &test.form)
         .map_err(|_| wrong_url("has a query or a form of more than 8 KB"))?;
     let keyring = call.settings.keyring.as_ref()?;
