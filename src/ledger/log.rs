@@ -10,7 +10,7 @@ use super::{Ledger, MAX_ID};
 use crate::sql::{Row, Sql, SqlError, Value};
 use crate::tracking::received::{LoggedPostback, Received};
 
-/// The most postbacks that are kept.
+/// The most postbacks that are kept, and up to [`super::TRIM_EVERY`] more.
 pub const MAX_POSTBACKS: i64 = 10_000;
 
 /// The most postbacks that are kept of those that anybody can make up.
@@ -21,9 +21,6 @@ pub const MAX_FORGED_OF_ADDRESS: i64 = 50;
 
 /// How long a postback is kept.
 pub const MAX_AGE: TimeDelta = TimeDelta::days(30);
-
-/// After how many postbacks the log is cut back to its bounds.
-const TRIM_EVERY: i64 = 64;
 
 const COLUMNS: &str = "id, received_at, method, target, form, sender_ip, referrer, transaction_id, genuine, accepted, answer";
 
@@ -65,11 +62,10 @@ impl<S: Sql> Ledger<S> {
                 answer.into(),
             ],
         )?;
-        let logged = self.logged.get() + 1;
-        self.logged.set(logged);
-        if logged % TRIM_EVERY == 0 || !received.genuine {
+        if self.has_to_trim() || !received.genuine {
             self.trim_log(received)?;
         }
+        self.logged.set(self.logged.get() + 1);
         Ok(())
     }
 

@@ -30,9 +30,14 @@ use crate::tracking::id::{GoalId, PartnerId};
 use crate::tracking::received::Received;
 use crate::tracking::rejection::{Answer, Rejection};
 use record::COLUMNS;
+use sessions::NextSearch;
 
-/// The most refusals that are kept: enough to see why an integration fails, and no way to fill the disk.
+/// The most refusals that are kept, and up to [`TRIM_EVERY`] more: enough to see why an integration fails, and no way to
+/// fill the disk.
 pub const MAX_REFUSALS: i64 = 1_000;
+
+/// The log and the refusals are cut back to their bounds after so many postbacks, and at the first.
+const TRIM_EVERY: u64 = 64;
 
 /// How long a refusal is kept at the most; older ones go when the ledger is opened.
 pub const MAX_REFUSAL_AGE: TimeDelta = TimeDelta::days(90);
@@ -121,10 +126,9 @@ pub struct Ledger<S> {
     first_search: TimeDelta,
     /// The last number that was given.
     last_id: Cell<i64>,
-    /// Whether the session of a conversion may be awaited; if not, there is no need to ask the database.
-    may_await: Cell<bool>,
+    next_search: Cell<NextSearch>,
     /// How many postbacks were logged since the ledger was opened.
-    logged: Cell<i64>,
+    logged: Cell<u64>,
 }
 
 impl<S: Sql> Ledger<S> {
@@ -150,11 +154,15 @@ impl<S: Sql> Ledger<S> {
             sql,
             first_search,
             last_id: Cell::new(last_id),
-            may_await: Cell::new(true),
+            next_search: Cell::new(NextSearch::Unknown),
             logged: Cell::new(0),
         };
         ledger.expire_log(now)?;
         Ok(ledger)
+    }
+
+    fn has_to_trim(&self) -> bool {
+        self.logged.get().is_multiple_of(TRIM_EVERY)
     }
 
     /// The next number for a conversion, a refusal or a logged postback.
@@ -236,8 +244,7 @@ impl<S: Sql> Ledger<S> {
         Ok(!rows.is_empty())
     }
 
-    /// Logs a refused postback with its answer, and keeps the refusal where there is a record of it: the newest
-    /// [`MAX_REFUSALS`].
+    /// Logs a refused postback with its answer, and keeps the refusal where there is a record of it.
     pub fn refuse(
         &self,
         record: Option<&Conversion>,
@@ -247,10 +254,12 @@ impl<S: Sql> Ledger<S> {
         let id = self.next_id(received.received_at);
         if let Some(refusal) = record {
             self.insert("refusals", &COLUMNS, record::to_row(refusal), id, "")?;
-            self.sql.run(
-                "DELETE FROM refusals WHERE id <= (SELECT id FROM refusals ORDER BY id DESC LIMIT 1 OFFSET ?)",
-                vec![MAX_REFUSALS.into()],
-            )?;
+            if self.has_to_trim() {
+                self.sql.run(
+                    "DELETE FROM refusals WHERE id <= (SELECT id FROM refusals ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                    vec![MAX_REFUSALS.into()],
+                )?;
+            }
         }
         self.log(id, received, false, answer)
     }
@@ -363,9 +372,6 @@ impl<S: Sql> Ledger<S> {
         received: &Received,
     ) -> Result<bool, SqlError> {
         let due = self.first_due(conversion);
-        if due.is_some() {
-            self.may_await.set(true);
-        }
         let mut row = record::to_row(conversion);
         row.push(due.into());
         row.push(unique_epoch.into());
@@ -373,6 +379,9 @@ impl<S: Sql> Ledger<S> {
         let id = self.next_id(received.received_at);
         let recorded = self.insert("conversions", &columns, row, id, condition)?;
         if recorded {
+            if let Some(due) = due {
+                self.will_search_at(due);
+            }
             self.count_conversion(conversion)?;
             self.log(id, received, true, &Answer::Accepted.text())?;
         }

@@ -31,6 +31,14 @@ pub struct Awaited {
     searches: i64,
 }
 
+/// What is known of the next search without asking the database.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum NextSearch {
+    Unknown,
+    /// When it is due, in Unix milliseconds, if one is needed. May be too early: then an alarm finds nothing to do.
+    At(Option<i64>),
+}
+
 impl<S: Sql> Ledger<S> {
     /// When the first search for the session of a conversion is due, in Unix milliseconds; `None` if it needs none.
     pub(super) fn first_due(&self, conversion: &Conversion) -> Option<i64> {
@@ -44,23 +52,33 @@ impl<S: Sql> Ledger<S> {
 
     /// When the next search is due.
     pub fn next_search(&self) -> Result<Option<DateTime<Utc>>, SqlError> {
-        if !self.may_await.get() {
-            return Ok(None);
-        }
-        let rows = self.sql.run(
-            "SELECT MIN(session_due_at) FROM conversions WHERE session_due_at IS NOT NULL",
-            vec![],
-        )?;
-        let due = rows
-            .into_iter()
-            .next()
-            .map_or(Ok(None), |mut row| row.optional_integer())?;
-        self.may_await.set(due.is_some());
+        let due = match self.next_search.get() {
+            NextSearch::At(due) => due,
+            NextSearch::Unknown => self
+                .sql
+                .run(
+                    "SELECT MIN(session_due_at) FROM conversions WHERE session_due_at IS NOT NULL",
+                    vec![],
+                )?
+                .into_iter()
+                .next()
+                .map_or(Ok(None), |mut row| row.optional_integer())?,
+        };
+        self.next_search.set(NextSearch::At(due));
         due.map(sql::time).transpose()
+    }
+
+    /// Notes when a conversion that is being recorded needs its first search.
+    pub(super) fn will_search_at(&self, due: i64) {
+        if let NextSearch::At(next) = self.next_search.get() {
+            let earlier = next.map_or(due, |next| next.min(due));
+            self.next_search.set(NextSearch::At(Some(earlier)));
+        }
     }
 
     /// The conversions whose search is due, the longest due first.
     pub fn awaited(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<Awaited>, SqlError> {
+        self.next_search.set(NextSearch::Unknown);
         self.sql
             .run(
                 "SELECT id, transaction_id, session_searches FROM conversions WHERE session_due_at <= ? \
@@ -97,6 +115,7 @@ impl<S: Sql> Ledger<S> {
         let statement = format!(
             "UPDATE conversions SET session_due_at = NULL, session = ?, country = ?, click_ip = ?{columns} WHERE id = ?"
         );
+        self.next_search.set(NextSearch::Unknown);
         self.sql.atomically(|| {
             self.sql.run(&statement, values)?;
             match self.conversion(awaited.id)? {
@@ -121,6 +140,7 @@ impl<S: Sql> Ledger<S> {
             }
             None => (SessionState::Missing, Value::Null),
         };
+        self.next_search.set(NextSearch::Unknown);
         self.sql.run(
             "UPDATE conversions SET session_due_at = ?, session = ?, session_searches = session_searches + 1 WHERE id = ?",
             vec![due, state.as_str().into(), awaited.id.into()],
