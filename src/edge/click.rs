@@ -7,11 +7,12 @@ use std::rc::Rc;
 use chrono::{DateTime, Utc};
 use futures_util::future::join;
 use serde::Serialize;
-use worker::{Context, Response, Result};
+use worker::{Context, Result};
 
 use super::click_recorder::{self, Place};
 use super::directory::{self, Document};
 use super::request::{self, Request};
+use super::respond::Response;
 use super::settings::{Misconfigured, Settings};
 use super::{Unreachable, log, respond, runtime};
 use crate::catalog::copies::Known;

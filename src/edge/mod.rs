@@ -32,9 +32,10 @@ mod respond;
 mod runtime;
 mod settings;
 
-use worker::{Context, Env, Response, event};
+use worker::{Context, Env, event};
 
 use request::Request;
+use respond::Response;
 use settings::Settings;
 
 use crate::tracking::postback::Endpoint;

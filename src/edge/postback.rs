@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join;
-use worker::{Context, Response, Result};
+use worker::{Context, Result};
 
 use super::directory;
 use super::kv::{self, KvNamespace};
 use super::ledgers::Ledgers;
 use super::request::{self, BodyError, Request};
+use super::respond::Response;
 use super::settings::{Misconfigured, Settings};
 use super::{Unreachable, log, rate_limit, respond, runtime};
 use crate::tracking::click_page::{self, Session};

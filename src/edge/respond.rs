@@ -2,7 +2,10 @@
 
 use futures_util::TryStream;
 use serde::Serialize;
-use worker::{Response, ResponseBuilder, Result};
+use serde_json::json;
+use wasm_bindgen::JsCast;
+use worker::Result;
+use worker::worker_sys::web_sys::ResponseInit;
 
 use super::settings::{Misconfigured, Settings};
 use crate::api::view::Problem;
@@ -10,32 +13,43 @@ use crate::json;
 use crate::tracking::click::ClickRefusal;
 use crate::tracking::rejection::Answer;
 
-/// When a client may try again what could not be processed, in seconds.
-pub(super) const RETRY_AFTER: &str = "5";
+pub(super) use worker::worker_sys::web_sys::Response;
 
-fn builder(status: u16) -> Result<ResponseBuilder> {
-    Response::builder()
-        .with_status(status)
-        .with_header("Cache-Control", "no-store")
+/// When a client may try again what could not be processed, in seconds.
+const RETRY_AFTER: &str = "5";
+
+/// Status and headers cross into JavaScript as one text, and the body as another.
+fn respond(status: u16, headers: &serde_json::Value, body: Option<&str>) -> Result<Response> {
+    let init = json!({ "status": status, "headers": headers });
+    let init: ResponseInit = js_sys::JSON::parse(&json::write(&init))?.unchecked_into();
+    Ok(Response::new_with_opt_str_and_init(body, &init)?)
 }
 
-fn body(status: u16, content_type: &str, body: String) -> Result<Response> {
-    Ok(builder(status)?
-        .with_header("Content-Type", content_type)?
-        .with_header("X-Content-Type-Options", "nosniff")?
-        .fixed(body.into_bytes()))
+fn body(status: u16, content_type: &str, body: &str) -> Result<Response> {
+    let headers = json!({
+        "Cache-Control": "no-store",
+        "Content-Type": content_type,
+        "X-Content-Type-Options": "nosniff",
+    });
+    respond(status, &headers, Some(body))
+}
+
+/// The same answer with one more header.
+pub(super) fn with_header(response: Response, name: &str, value: &str) -> Result<Response> {
+    response.headers().set(name, value)?;
+    Ok(response)
 }
 
 pub(super) fn text(status: u16, message: &str) -> Result<Response> {
-    body(status, "text/plain; charset=utf-8", message.to_owned())
+    body(status, "text/plain; charset=utf-8", message)
 }
 
 pub(super) fn json(value: &impl Serialize) -> Result<Response> {
-    body(200, "application/json", json::write(value))
+    body(200, "application/json", &json::write(value))
 }
 
 /// JSON that is written already.
-pub(super) fn json_text(status: u16, json: String) -> Result<Response> {
+pub(super) fn json_text(status: u16, json: &str) -> Result<Response> {
     body(status, "application/json", json)
 }
 
@@ -43,7 +57,7 @@ pub(super) fn problem(problem: &Problem) -> Result<Response> {
     body(
         problem.status,
         "application/problem+json",
-        json::write(problem),
+        &json::write(problem),
     )
 }
 
@@ -51,19 +65,21 @@ pub(super) fn problem(problem: &Problem) -> Result<Response> {
 pub(super) fn csv(
     lines: impl TryStream<Ok = Vec<u8>, Error = worker::Error> + 'static,
 ) -> Result<Response> {
-    builder(200)?
+    let response = worker::Response::builder()
+        .with_header("Cache-Control", "no-store")?
         .with_header("Content-Type", "text/csv; charset=utf-8")?
         .with_header("X-Content-Type-Options", "nosniff")?
         .with_header(
             "Content-Disposition",
             "attachment; filename=\"conversions.csv\"",
         )?
-        .from_stream(lines)
+        .from_stream(lines)?;
+    Ok(response.into())
 }
 
 /// The description of the API.
 pub(super) fn openapi() -> Result<Response> {
-    json_text(200, include_str!("../api/openapi.json").to_owned())
+    json_text(200, include_str!("../api/openapi.json"))
 }
 
 /// A page that shows the description.
@@ -71,18 +87,19 @@ pub(super) fn api_page() -> Result<Response> {
     let response = body(
         200,
         "text/html; charset=utf-8",
-        include_str!("api/page.html").to_owned(),
+        include_str!("api/page.html"),
     )?;
-    response.headers().set(
+    with_header(
+        response,
         "Content-Security-Policy",
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    )?;
-    Ok(response)
+    )
 }
 
 pub(super) fn redirect(url: &str) -> Result<Response> {
-    Ok(builder(302)?.with_header("Location", url)?.empty())
+    let headers = json!({ "Cache-Control": "no-store", "Location": url });
+    respond(302, &headers, None)
 }
 
 /// The page that a visitor sees for whom there is nowhere to go.
@@ -107,18 +124,18 @@ fn page(status: u16, reason: &str) -> Result<Response> {
          <meta name=\"viewport\" content=\"width=device-width\">\n<title>This link does not work</title>\n\
          <body style=\"font-family: sans-serif; margin: 3em\">\n<h1>This link does not work</h1>\n<p>{reason}</p>\n"
     );
-    let response = body(status, "text/html; charset=utf-8", html)?;
-    response.headers().set(
+    let response = body(status, "text/html; charset=utf-8", &html)?;
+    with_header(
+        response,
         "Content-Security-Policy",
         "default-src 'none'; style-src 'unsafe-inline'",
-    )?;
-    Ok(response)
+    )
 }
 
 /// A postback that was processed.
 pub(super) fn postback(answer: &Answer, wants_json: bool) -> Result<Response> {
     if wants_json {
-        body(200, "application/json", answer.json())
+        body(200, "application/json", &answer.json())
     } else {
         text(200, &answer.text())
     }
@@ -129,15 +146,12 @@ pub(super) fn unavailable() -> Result<Response> {
     retry_later(text(503, "Not processed: please send it again.")?)
 }
 
-fn retry_later(response: Response) -> Result<Response> {
-    response.headers().set("Retry-After", RETRY_AFTER)?;
-    Ok(response)
+pub(super) fn retry_later(response: Response) -> Result<Response> {
+    with_header(response, "Retry-After", RETRY_AFTER)
 }
 
 pub(super) fn method_not_allowed(allowed: &str) -> Result<Response> {
-    let response = text(405, &format!("Only {allowed}."))?;
-    response.headers().set("Allow", allowed)?;
-    Ok(response)
+    with_header(text(405, &format!("Only {allowed}."))?, "Allow", allowed)
 }
 
 /// Names the setting that is missing, so that whoever deployed this knows what to do.

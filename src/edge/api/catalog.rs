@@ -3,9 +3,9 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use worker::Response;
 
-use super::super::{directory, object_client, respond, runtime};
+use super::super::respond::{self, Response};
+use super::super::{directory, object_client, runtime};
 use super::problem::ApiError;
 use super::{ApiResult, Call};
 use crate::api::params::{self, AuditQuery, ListQuery, PostbackUrlQuery};
@@ -38,7 +38,7 @@ pub(super) async fn list(call: &Call<'_>, kind: Kind) -> ApiResult {
     let items: Vec<String> = page.entities.iter().map(view::entity).collect();
     Ok(respond::json_text(
         200,
-        format!(r#"{{"items":[{}]{next}}}"#, items.join(",")),
+        &format!(r#"{{"items":[{}]{next}}}"#, items.join(",")),
     )?)
 }
 
@@ -48,8 +48,7 @@ pub(super) async fn create(call: &Call<'_>, kind: Kind) -> ApiResult {
     let response = show(&written.entity, 201)?;
     let path = call.request.path();
     let location = format!("{path}/{}", written.entity.id);
-    response.headers().set("Location", &location)?;
-    Ok(response)
+    Ok(respond::with_header(response, "Location", &location)?)
 }
 
 pub(super) async fn get(call: &Call<'_>, kind: Kind, id: &str) -> ApiResult {
@@ -220,11 +219,8 @@ fn version(tag: &str) -> Option<i64> {
 }
 
 fn show(entity: &Entity, status: u16) -> worker::Result<Response> {
-    let response = respond::json_text(status, view::entity(entity))?;
-    response
-        .headers()
-        .set("ETag", &format!("\"{}\"", entity.version))?;
-    Ok(response)
+    let response = respond::json_text(status, &view::entity(entity))?;
+    respond::with_header(response, "ETag", &format!("\"{}\"", entity.version))
 }
 
 async fn ask<T: DeserializeOwned>(call: &Call<'_>, message: &impl Serialize) -> ApiResult<T> {

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use futures_util::stream;
-use worker::Response;
 
 use super::super::ledgers::Ledgers;
-use super::super::{Unreachable, log, respond};
+use super::super::respond::{self, Response};
+use super::super::{Unreachable, log};
 use super::problem::ApiError;
 use super::{ApiResult, Call, catalog};
 use crate::api::csv;

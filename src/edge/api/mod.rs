@@ -8,10 +8,10 @@ mod report;
 
 use std::rc::Rc;
 
-use worker::{Response, Result};
+use worker::Result;
 
 use super::request::Request;
-use super::respond;
+use super::respond::{self, Response};
 use super::settings::Settings;
 use crate::api::routes::{self, Found, Operation};
 use problem::ApiError;

@@ -1,10 +1,11 @@
 //! Errors of the API, as problem details.
 
-use worker::{Response, Result};
+use worker::Result;
 
 use super::super::request::BodyError;
+use super::super::respond::{self, Response};
 use super::super::settings::Misconfigured;
-use super::super::{Unreachable, log, respond};
+use super::super::{Unreachable, log};
 use crate::api::params::InvalidParameter;
 use crate::api::view::Problem;
 use crate::catalog::Refusal;
@@ -81,14 +82,11 @@ impl ApiError {
             reason,
         })?;
         match &self {
-            Self::Unauthorized => response.headers().set("WWW-Authenticate", "Bearer")?,
-            Self::MethodNotAllowed(allowed) => response.headers().set("Allow", allowed)?,
-            Self::Unavailable => response
-                .headers()
-                .set("Retry-After", respond::RETRY_AFTER)?,
-            _ => {}
+            Self::Unauthorized => respond::with_header(response, "WWW-Authenticate", "Bearer"),
+            Self::MethodNotAllowed(allowed) => respond::with_header(response, "Allow", allowed),
+            Self::Unavailable => respond::retry_later(response),
+            _ => Ok(response),
         }
-        Ok(response)
     }
 }
 
