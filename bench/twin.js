@@ -1,6 +1,6 @@
 // The same click and the same postback as Tidemark's, in plain JavaScript: the same macros, transaction IDs and answers.
-// It writes each click to KV, and has a Durable Object with SQLite for conversions. tests/twin.rs says that its answers
-// are the same to the byte.
+// It writes each click to KV, and has a Durable Object with SQLite, where a conversion is counted for reports and its
+// postback logged, as Tidemark does. tests/twin.rs says that its answers are the same to the byte.
 
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { DurableObject } from "cloudflare:workers";
@@ -170,33 +170,91 @@ async function postback(url, request, env) {
   const amount = query.get("amount");
   if (amount && !MONEY.test(amount)) return answer("Invalid parameter amount.");
   const [, country = "", ip = "", ...subIds] = page?.split("\n").find((line) => line.startsWith(id.text))?.split("\t") || [];
+  const revealed = (name) => (name === "security_token" ? "***" : query.get(name));
   const due = ({ flat, percent }) => money(flat || "0") + (amount ? Math.round((money(amount) * Number(percent || 0)) / 100) : 0);
   const stub = env.TWIN_LEDGER.getByName(`offer:${offer.id}`);
   const isNew = await stub.claim([
     id.text, null, id.clickedAt, page ? "recorded" : "awaited", country, ip, ...SUB_IDS.map((_, index) => subIds[index] || null),
     id.partner, "approved", amount ? money(amount) : null, due(offer.payout), due(offer.revenue), offer.currency, now,
-    request.headers.get("CF-Connecting-IP"),
+    request.headers.get("CF-Connecting-IP"), page ? null : now + 75_000,
+  ], [
+    now, request.method, `/aff_lsr?${[...query.keys()].map((name) => `${name}=${encode(revealed(name))}`).join("&")}`,
+    request.headers.get("CF-Connecting-IP"), (request.headers.get("Referer") || "").slice(0, 2048), id.text,
   ]);
   return answer(isNew ? undefined : "Duplicate conversion");
 }
 
+const COUNTED_SUB_IDS = 6;
+
 export class TwinLedger extends DurableObject {
   constructor(context, env) {
     super(context, env);
+    this.storage = context.storage;
     this.sql = context.storage.sql;
-    this.sql.exec(`CREATE TABLE IF NOT EXISTS conversions (id INTEGER PRIMARY KEY, transaction_id TEXT, goal_id INTEGER,
+    const columns = `(id INTEGER PRIMARY KEY, transaction_id TEXT, goal_id INTEGER,
       clicked_at INTEGER, session TEXT, country TEXT, click_ip TEXT, ${SUB_IDS.map((name) => `${name} TEXT`).join(", ")},
       partner_id INTEGER, status TEXT, amount INTEGER, payout INTEGER, revenue INTEGER, currency TEXT, received_at INTEGER,
-      sender_ip TEXT) STRICT`);
-    this.sql.exec("CREATE INDEX IF NOT EXISTS by_transaction ON conversions (transaction_id, goal_id)");
-    const places = Array.from({ length: 26 }, (_, index) => `?${index + 1}`).join(", ");
+      sender_ip TEXT, session_due_at INTEGER) STRICT`;
+    for (const statement of [
+      `CREATE TABLE IF NOT EXISTS conversions ${columns}`,
+      "CREATE INDEX IF NOT EXISTS by_transaction ON conversions (transaction_id, goal_id)",
+      "CREATE INDEX IF NOT EXISTS by_due ON conversions (session_due_at) WHERE session_due_at IS NOT NULL",
+      `CREATE TABLE IF NOT EXISTS refusals ${columns}`,
+      `CREATE TABLE IF NOT EXISTS postbacks (id INTEGER PRIMARY KEY, received_at INTEGER, method TEXT, target TEXT,
+        sender_ip TEXT, referrer TEXT, transaction_id TEXT, accepted INTEGER) STRICT`,
+      `CREATE TABLE IF NOT EXISTS counts (hour INTEGER, dimension INTEGER, partner_id INTEGER, currency TEXT, value TEXT,
+        approved INTEGER, payout INTEGER, revenue INTEGER, PRIMARY KEY (hour, dimension, partner_id, currency, value))
+        STRICT, WITHOUT ROWID`,
+    ]) this.sql.exec(statement);
+    const places = Array.from({ length: 27 }, (_, index) => `?${index + 1}`).join(", ");
     this.insert = `INSERT INTO conversions SELECT NULL, ${places}
       WHERE NOT EXISTS (SELECT 1 FROM conversions WHERE transaction_id = ?1 AND goal_id IS ?2) RETURNING id`;
+    this.refuse = `INSERT INTO refusals SELECT NULL, ${places}`;
+    this.refused = 0;
   }
 
-  claim(row) {
-    return this.sql.exec(this.insert, ...row).toArray().length > 0;
+  /** Records a conversion with its counts and its postback, or a duplicate as a refusal. */
+  claim(row, postback) {
+    return this.storage.transactionSync(() => {
+      const isNew = this.sql.exec(this.insert, ...row).toArray().length > 0;
+      if (isNew) {
+        this.count(row);
+        this.search(row[26]);
+      } else {
+        this.sql.exec(this.refuse, ...row);
+        this.refused += 1;
+        if (this.refused % 64 === 1) {
+          this.sql.exec("DELETE FROM refusals WHERE id <= (SELECT id FROM refusals ORDER BY id DESC LIMIT 1 OFFSET 1000)");
+        }
+      }
+      this.sql.exec("INSERT INTO postbacks VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", ...postback, isNew ? 1 : 0);
+      return isNew;
+    });
   }
+
+  /** Counts a conversion, and each value of its session by which a report can group. */
+  count(row) {
+    const [country, subIds] = [row[4], row.slice(6, 6 + COUNTED_SUB_IDS)];
+    const [partner, , , payout, revenue, currency, receivedAt] = row.slice(18);
+    const values = ["", country, ...subIds].map((value, dimension) => [dimension, value || ""]);
+    const counted = values.filter(([dimension, value]) => !dimension || value);
+    const rows = counted.map((_, index) => `(?1, ?${2 * index + 6}, ?2, ?3, ?${2 * index + 7}, 1, ?4, ?5)`);
+    this.sql.exec(
+      `INSERT INTO counts VALUES ${rows.join(", ")} ON CONFLICT DO UPDATE
+        SET approved = approved + 1, payout = payout + excluded.payout, revenue = revenue + excluded.revenue`,
+      Math.floor(receivedAt / 3_600_000), partner, currency, payout, revenue, ...counted.flat(),
+    );
+  }
+
+  /** Sets the alarm for a click that KV did not show. */
+  search(due) {
+    if (due && !(this.due <= due)) {
+      this.due = due;
+      this.storage.setAlarm(due);
+    }
+  }
+
+  alarm() {}
 }
 
 export default {
