@@ -137,6 +137,7 @@ fn redirect(
     context: &Context,
 ) -> Result<Response> {
     let cf = request.cf();
+    let cf = cf.as_ref();
     let if_used = |name, read: &dyn Fn() -> Option<String>| {
         if document.offer.offer_url.uses(name) {
             read().unwrap_or_default()

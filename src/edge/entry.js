@@ -12,6 +12,13 @@ export * from "./objects.js";
 const { buffer, buffer_bytes, click, fetch, linear_memory, refuse } = Entrypoint.prototype;
 const state = globalThis.__worker_init_state;
 
+// workerd's own is a call into C++ for each task; V8's are not. A panic in a task is an unhandled rejection now.
+const settled = Promise.resolve();
+globalThis.queueMicrotask = (task) => void settled.then(task);
+addEventListener("unhandledrejection", ({ reason }) => {
+  if (reason instanceof WebAssembly.RuntimeError) state.criticalError = true;
+});
+
 let shared = new Uint8Array();
 
 /** The buffer; when the memory grows, older views of it become empty. */

@@ -32,6 +32,7 @@ mod respond;
 mod runtime;
 mod settings;
 
+use worker::worker_sys::web_sys;
 use worker::{Context, Env, event};
 
 use request::Request;
@@ -45,7 +46,7 @@ struct Unreachable;
 
 /// Every other request from outside.
 #[event(fetch)]
-async fn fetch(request: worker::Request, env: Env, context: Context) -> worker::Result<Response> {
+async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<Response> {
     let settings = Settings::of(&env);
     let request = Request::new(request);
     if let Some(endpoint) = Endpoint::at(request.path()) {

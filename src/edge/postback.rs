@@ -1,5 +1,6 @@
 //! `/aff_lsr` and `/aff_goal`: an advertiser's server reports a conversion.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -38,14 +39,14 @@ pub(super) fn refuse_at_once(url: &str, ip: &str, settings: &Settings) -> Option
 
 pub(super) async fn answer(
     endpoint: Endpoint,
-    mut request: Request,
+    request: Request,
     settings: &Rc<Settings>,
     context: &Context,
 ) -> Result<Response> {
     if !matches!(request.method(), "GET" | "POST") {
         return respond::method_not_allowed("GET, POST");
     }
-    let form = match form(&mut request).await {
+    let form = match form(&request).await {
         Ok(form) => form,
         Err(BodyError::TooLong) => return respond::text(413, "The form is longer than 8 KB."),
         Err(BodyError::Unreadable) => return respond::text(400, "The form cannot be read."),
@@ -65,6 +66,8 @@ pub(super) async fn answer(
         postback: &postback,
         request: &request,
         form: &form,
+        ip: request.ip(),
+        referrer: request.header("Referer"),
         now,
     };
     let result = match postback.subject(keyring) {
@@ -81,7 +84,7 @@ pub(super) async fn answer(
 }
 
 /// The form of a POST; empty for other requests and bodies.
-async fn form(request: &mut Request) -> std::result::Result<String, BodyError> {
+async fn form(request: &Request) -> std::result::Result<String, BodyError> {
     let is_form = request.method() == "POST"
         && request.header("Content-Type").is_some_and(|content_type| {
             let mime = content_type.split(';').next().unwrap_or_default().trim();
@@ -99,6 +102,8 @@ struct Sent<'s> {
     postback: &'s Postback<'s>,
     request: &'s Request,
     form: &'s str,
+    ip: Option<IpAddr>,
+    referrer: Option<String>,
     now: DateTime<Utc>,
 }
 
@@ -119,8 +124,8 @@ impl Sent<'_> {
             method: self.request.method().to_owned(),
             target: format!("{}{separator}{query}", self.request.path()),
             form: received::masked(self.form),
-            sender_ip: self.request.ip(),
-            referrer: received::header(self.request.header("Referer").as_deref()),
+            sender_ip: self.ip,
+            referrer: received::header(self.referrer.as_deref()),
             transaction_id,
             genuine: matches!(subject, Some(Subject::Click(_))),
         }
@@ -132,7 +137,7 @@ fn log_forged(sent: &Sent<'_>, rejection: &Rejection, settings: &Rc<Settings>, c
     let Ok(ledgers) = Ledgers::of(settings) else {
         return;
     };
-    if !rate_limit::admits(sent.request.ip(), sent.now) {
+    if !rate_limit::admits(sent.ip, sent.now) {
         return;
     }
     let received = sent.received(None);
@@ -155,10 +160,7 @@ async fn judge(
     context: &Context,
 ) -> std::result::Result<Answer, Unreachable> {
     let Sent {
-        postback,
-        request,
-        now,
-        ..
+        postback, ip, now, ..
     } = *sent;
     let (kv, ledgers) = match (&settings.kv, Ledgers::of(settings)) {
         (Ok(kv), Ok(ledgers)) => (kv, ledgers),
@@ -182,7 +184,7 @@ async fn judge(
         (Some(document), _) => document,
         (None, Subject::Partner(..)) => {
             let rejection = Rejection::InvalidParameter("offer_id");
-            if rate_limit::admits(request.ip(), now) {
+            if rate_limit::admits(ip, now) {
                 ledgers.refuse_unattributed(sent.received(None), &rejection, context);
             }
             return Ok(Answer::Refused(rejection));
@@ -193,10 +195,9 @@ async fn judge(
             return Err(Unreachable);
         }
     };
-    let referrer = request.header("Referer");
     let sender = Sender {
-        ip: request.ip(),
-        referrer: referrer.as_deref(),
+        ip,
+        referrer: sent.referrer.as_deref(),
     };
     let configured = Configured {
         document: &document,
@@ -214,7 +215,7 @@ async fn judge(
         }
         Err(Refusal { rejection, record }) => {
             // Whoever sends no genuine ID, but names an offer, could be anybody.
-            if matches!(subject, Subject::Click(_)) || rate_limit::admits(request.ip(), now) {
+            if matches!(subject, Subject::Click(_)) || rate_limit::admits(ip, now) {
                 let received = sent.received(Some(&subject));
                 ledgers.refuse(subject.offer(), record, received, &rejection, context);
             }

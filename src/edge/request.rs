@@ -4,10 +4,14 @@ use std::net::IpAddr;
 
 use futures_util::StreamExt;
 use worker::Cf;
+use worker::worker_sys::ext::RequestExt;
+use worker::worker_sys::web_sys;
 
 /// A request and its URL, split once.
 pub(super) struct Request {
-    inner: worker::Request,
+    /// As JavaScript has it: `worker::Request` reads everything at once, and to read `cf` is to parse 2 KB of JSON.
+    inner: web_sys::Request,
+    headers: web_sys::Headers,
     url: String,
     method: String,
 }
@@ -38,11 +42,13 @@ pub(super) fn ip(header: &str) -> Option<IpAddr> {
 }
 
 impl Request {
-    pub(super) fn new(inner: worker::Request) -> Self {
-        let url = inner.inner().url();
-        // `worker::Method` takes methods that it does not know for GET.
-        let method = inner.inner().method();
-        Self { inner, url, method }
+    pub(super) fn new(inner: web_sys::Request) -> Self {
+        Self {
+            headers: inner.headers(),
+            url: inner.url(),
+            method: inner.method(),
+            inner,
+        }
     }
 
     pub(super) fn method(&self) -> &str {
@@ -74,7 +80,7 @@ impl Request {
 
     /// The value of a header.
     pub(super) fn header(&self, name: &str) -> Option<String> {
-        self.inner.headers().get(name).ok().flatten()
+        self.headers.get(name).ok().flatten()
     }
 
     /// The client's address, from the header that Cloudflare sets (and, locally, Miniflare). What comes in
@@ -84,13 +90,13 @@ impl Request {
     }
 
     /// What Cloudflare knows of the client; `None` on a plain workerd.
-    pub(super) fn cf(&self) -> Option<&Cf> {
-        self.inner.cf()
+    pub(super) fn cf(&self) -> Option<Cf> {
+        self.inner.cf().map(Cf::from)
     }
 
     /// The body as text, if it has at most `limit` bytes.
-    pub(super) async fn body(&mut self, limit: usize) -> Result<String, BodyError> {
-        let Ok(mut stream) = self.inner.stream() else {
+    pub(super) async fn body(&self, limit: usize) -> Result<String, BodyError> {
+        let Ok(mut stream) = worker::Request::from(Clone::clone(&self.inner)).stream() else {
             return Ok(String::new());
         };
         let mut body = Vec::new();

@@ -21,23 +21,22 @@ const MAX_BODY_BYTES: usize = 256 * 1024;
 
 type ApiResult<T = Response> = std::result::Result<T, ApiError>;
 
-pub(super) async fn answer(mut request: Request, settings: &Rc<Settings>) -> Result<Response> {
+pub(super) async fn answer(request: Request, settings: &Rc<Settings>) -> Result<Response> {
     if request.path() == "/api/v1/openapi.json" && matches!(request.method(), "GET" | "HEAD") {
         return respond::openapi();
     }
-    match route(&mut request, settings).await {
+    match route(&request, settings).await {
         Ok(response) => Ok(response),
         Err(error) => error.response(),
     }
 }
 
-async fn route(request: &mut Request, settings: &Rc<Settings>) -> ApiResult {
+async fn route(request: &Request, settings: &Rc<Settings>) -> ApiResult {
     authorize(request, settings)?;
     let body = match request.method() {
         "POST" | "PATCH" | "PUT" => request.body(MAX_BODY_BYTES).await?,
         _ => String::new(),
     };
-    let request: &Request = request;
     let path = request
         .path()
         .strip_prefix(routes::PREFIX)
