@@ -11,6 +11,7 @@ import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { fillLedger } from "./fill.mjs";
 import { serve } from "./serve.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -19,6 +20,8 @@ const ROUNDS = isQuick ? 3 : 7;
 const SECONDS = isQuick ? 1 : 4;
 const CONNECTIONS = 16;
 const POSTBACKS = isQuick ? 500 : 4000;
+const LEDGER_ROWS = isQuick ? 100_000 : 5_000_000;
+const CLICK_DAYS = 25;
 const CLICKS_FOR_WRITES = 100_000;
 const MEMORY_CLICKS = isQuick ? [20_000, 100_000] : [50_000, 1_000_000];
 const STARTS = isQuick ? 5 : 15;
@@ -52,10 +55,10 @@ function load(url, status, { method = "GET", connections = CONNECTIONS, requests
 
 let minted = 0n;
 
-/** A transaction ID of a click on an offer that was just made, and that no page has; none comes twice. */
-function mint(offer) {
+/** A transaction ID of a click on an offer that no page has, some seconds old; none comes twice. */
+function mint(offer, age = 0) {
   minted += 1n;
-  const time = BigInt(Math.floor(Date.now() / 1000) - 1_735_689_600);
+  const time = BigInt(Math.floor(Date.now() / 1000 - age) - 1_735_689_600);
   let signed = 1n;
   for (const [value, bits] of [[time, 30n], [BigInt(offer), 20n], [2n, 22n], [minted, 35n]]) {
     signed = (signed << bits) | value;
@@ -67,9 +70,10 @@ function mint(offer) {
   return text;
 }
 
-/** Fires postbacks with IDs of their own, and gives how many were accepted a second. */
-async function firePostbacks(url, offer) {
-  const paths = Array.from({ length: POSTBACKS }, () => `/aff_lsr?transaction_id=${mint(offer)}&amount=20`);
+/** Fires postbacks with IDs of their own, of clicks of the last days, and gives how many were accepted a second. */
+async function firePostbacks(url, offer, days = 0) {
+  const age = () => Math.random() * days * 86_400;
+  const paths = Array.from({ length: POSTBACKS }, () => `/aff_lsr?transaction_id=${mint(offer, age())}&amount=20`);
   const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
   const get = (path) =>
     new Promise((done, failed) => {
@@ -106,9 +110,10 @@ function stop({ workerd }) {
   workerd.kill("SIGKILL");
 }
 
-async function loadDemo(url) {
-  const demo = JSON.parse(readFileSync(join(root, "demo/network.json")));
-  for (const [kind, entities] of Object.entries(demo)) for (const entity of entities) await api(url, kind, entity);
+const demo = JSON.parse(readFileSync(join(root, "demo/network.json")));
+
+async function loadNetwork(url, network = demo) {
+  for (const [kind, entities] of Object.entries(network)) for (const entity of entities) await api(url, kind, entity);
 }
 
 const residentMb = ({ pid }) =>
@@ -141,7 +146,7 @@ const rates = (found, ...names) =>
 let running = await start("data");
 try {
   const { urls } = running;
-  await loadDemo(urls.tidemark);
+  await loadNetwork(urls.tidemark);
   for (const name of ["floor", "twin", "tidemark"]) load(urls[name] + CLICK, 302);
 
   let found = await rounds({
@@ -193,8 +198,30 @@ try {
   row("duplicate postback, against the floor", ratios(found, "duplicate", "floor"), "stated", rates(found, "duplicate", "twin"));
 
   stop(running);
+  running = await start("ledger");
+  const [{ id: empty, ...offer }] = demo.offers;
+  const full = 1000;
+  const network = { ...demo, offers: [...demo.offers, { ...offer, id: full }] };
+  await loadNetwork(running.urls.tidemark, network);
+  // Makes the ledger.
+  await (await fetch(`${running.urls.tidemark}/aff_lsr?transaction_id=${mint(full)}`)).text();
+  stop(running);
+  await new Promise((done) => setTimeout(done, 500));
+  fillLedger(join(folder, "ledger"), LEDGER_ROWS, CLICK_DAYS);
+  // KV has forgotten what was published.
+  rmSync(join(folder, "ledger/Catalog"), { recursive: true });
+  running = await start("ledger");
+  await loadNetwork(running.urls.tidemark, network);
+  found = await rounds({
+    full: () => firePostbacks(running.urls.tidemark, full, CLICK_DAYS),
+    empty: () => firePostbacks(running.urls.tidemark, empty, CLICK_DAYS),
+  });
+  row(`postbacks with ${LEDGER_ROWS.toLocaleString("en")} conversions in the ledger, against an empty one`,
+    ratios(found, "full", "empty"), "≥ 0.85", rates(found, "full", "empty"));
+
+  stop(running);
   running = await start("memory");
-  await loadDemo(running.urls.tidemark);
+  await loadNetwork(running.urls.tidemark);
   const [few, many] = MEMORY_CLICKS;
   load(running.urls.tidemark + CLICK, 302, { requests: few });
   const early = residentMb(running.workerd);
