@@ -3,6 +3,7 @@
 using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (
+  v8Flags = ["--max-heap-size=128"],
   services = [
     (name = "tidemark", worker = .tidemark),
     (name = "twin", worker = .twin),

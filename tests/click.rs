@@ -164,6 +164,33 @@ fn head_is_answered_like_get() {
 }
 
 #[test]
+fn an_offer_is_told_what_it_asks_of_a_visitor() {
+    let runtime = Runtime::start();
+    for (id, macros, expected) in [
+        (100, "{ip}", "203.0.113.7"),
+        (101, "{ip}-{user_agent}", "203.0.113.7-Visitor%2F1.0"),
+    ] {
+        let offer = serde_json::json!({
+            "id": id, "name": "Shop", "advertiser_id": 1, "currency": "USD", "status": "active", "protocol": "server",
+            "offer_url": format!("https://shop.example/{macros}"), "payout": {"flat": "1"}, "revenue": {"flat": "1"},
+        });
+        let made = runtime.api("POST", "/api/v1/offers", &offer.to_string());
+        assert_eq!(made.status, 201, "{}", made.body);
+        let headers = [
+            ("CF-Connecting-IP", "203.0.113.7"),
+            ("User-Agent", "Visitor/1.0"),
+        ];
+        // The first answer waits for KV, the others do not.
+        for method in ["GET", "GET", "HEAD"] {
+            let path = format!("/aff_c?offer_id={id}&aff_id=2");
+            let answer = runtime.request(method, &path, &headers, "");
+            let url = format!("https://shop.example/{expected}");
+            assert_eq!(location(&answer), url, "{method}");
+        }
+    }
+}
+
+#[test]
 fn other_methods_are_not_allowed() {
     let runtime = Runtime::start();
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {

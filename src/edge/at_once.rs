@@ -36,8 +36,8 @@ pub fn buffer_bytes() -> usize {
 }
 
 /// Answers a click, if it can be answered without waiting. The buffer begins with `length` bytes: the visitor's address,
-/// his country and the URL, line by line. Afterwards it begins with the URL to redirect to, whose length is given; 0 if
-/// the general way has to be gone. Only a visit (a `GET`) is recorded.
+/// his country (both empty if this is no visit) and the URL, line by line. Afterwards it begins with the URL to redirect
+/// to, whose length is given; 0 if the general way has to be gone. Only a visit (a `GET`) is recorded.
 #[wasm_bindgen]
 pub fn click(length: usize, is_visit: bool, env: &JsValue, context: JsValue) -> usize {
     answer(length, |text| {

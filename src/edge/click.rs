@@ -80,8 +80,8 @@ async fn find<D: Document>(
     }
 }
 
-/// The URL to send a visitor to, where nothing has to be awaited or read from the request; the session is left to be
-/// recorded. `None`: [`answer`] has to look at it.
+/// The URL to send a visitor to, where nothing has to be awaited or read from the request; the session of a visit is left
+/// to be recorded. Only of a visit are `ip` and `country` known. `None`: [`answer`] has to look at it.
 pub(super) fn answer_at_once(
     url: &str,
     is_visit: bool,
@@ -97,9 +97,16 @@ pub(super) fn answer_at_once(
     let now = runtime::now();
     let document = directory::fresh::<OfferDocument>(click.offer, now)?;
     let partner = directory::fresh::<Partner>(click.partner, now)?;
-    let needs_request = [Macro::UserAgent, Macro::RegionCode, Macro::City]
+    let unread = [
+        (Macro::UserAgent, true),
+        (Macro::RegionCode, true),
+        (Macro::City, true),
+        (Macro::Ip, !is_visit),
+        (Macro::CountryCode, !is_visit),
+    ];
+    let needs_request = unread
         .into_iter()
-        .any(|name| document.offer.offer_url.uses(name));
+        .any(|(name, is_unread)| is_unread && document.offer.offer_url.uses(name));
     if needs_request || click.format != Format::Redirect {
         return None;
     }

@@ -51,7 +51,9 @@ const isSpeculative = (headers) =>
 function redirectAtOnce(request, url, isVisit, env, context) {
   const { headers } = request;
   if (isSpeculative(headers)) return undefined;
-  const text = `${headers.get("CF-Connecting-IP") || ""}\n${request.cf?.country || ""}\n${url}`;
+  // Only a visit has a session; a macro that wants more goes the general way.
+  const visitor = isVisit ? `${headers.get("CF-Connecting-IP") || ""}\n${request.cf?.country || ""}` : "\n";
+  const text = `${visitor}\n${url}`;
   const length = put(text) && click(text.length, isVisit, env, context);
   if (!length) return undefined;
   return new Response(null, { status: 302, headers: { Location: take(length), "Cache-Control": "no-store" } });
