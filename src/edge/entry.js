@@ -59,13 +59,13 @@ function redirectAtOnce(request, url, isVisit, env, context) {
   return new Response(null, { status: 302, headers: { Location: take(length), "Cache-Control": "no-store" } });
 }
 
-/** The same headers as those of respond.rs. */
+/** The same headers as those of respond.rs; a response copies them faster than it reads an object. */
 const REFUSED = {
-  headers: {
+  headers: new Headers({
     "Content-Type": "text/plain; charset=utf-8",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
-  },
+  }),
 };
 
 /** The answer to a postback that is refused, if it needs no waiting. */
