@@ -2,22 +2,25 @@
 # from the command line.
 using Workerd = import "/workerd/workerd.capnp";
 
-const config :Workerd.Config = (
-  v8Flags = ["--max-heap-size=128"],
-  services = [
-    (name = "tidemark", worker = .tidemark),
-    (name = "twin", worker = .twin),
-    (name = "floor", worker = .floor),
-    (name = "kv", worker = .kv),
-    (name = "data", disk = (writable = true)),
-  ],
-  sockets = [
-    (name = "tidemark", http = (), service = "tidemark"),
-    (name = "twin", http = (), service = "twin"),
-    (name = "floor", http = (), service = "floor"),
-    (name = "writes", http = (), service = (name = "kv", entrypoint = "control")),
-  ],
-);
+const config :Workerd.Config = (services = .services, sockets = .sockets);
+
+# The same with the memory that an isolate has on Cloudflare's network, in MB.
+const limited :Workerd.Config = (services = .services, sockets = .sockets, v8Flags = ["--max-heap-size=128"]);
+
+const services :List(Workerd.Service) = [
+  (name = "tidemark", worker = .tidemark),
+  (name = "twin", worker = .twin),
+  (name = "floor", worker = .floor),
+  (name = "kv", worker = .kv),
+  (name = "data", disk = (writable = true)),
+];
+
+const sockets :List(Workerd.Socket) = [
+  (name = "tidemark", http = (), service = "tidemark"),
+  (name = "twin", http = (), service = "twin"),
+  (name = "floor", http = (), service = "floor"),
+  (name = "writes", http = (), service = (name = "kv", entrypoint = "control")),
+];
 
 const tidemark :Workerd.Worker = (
   compatibilityDate = "2026-11-17",

@@ -11,13 +11,13 @@ import { fileURLToPath } from "node:url";
 const path = (file) => fileURLToPath(new URL(file, import.meta.url));
 const SOCKETS = ["tidemark", "twin", "floor", "writes"];
 
-/** Starts workerd, and gives its process and the URL of each socket once it listens. */
-export function serve(dataFolder, vars) {
+/** Starts workerd with one of the configs in bench.capnp, and gives its process and each socket's URL once it listens. */
+export function serve(dataFolder, vars, config = "config") {
   mkdirSync(dataFolder, { recursive: true });
   const workerd = spawn(
     path("../node_modules/.bin/workerd"),
     [
-      ...["serve", path("bench.capnp"), "--control-fd=3", `--directory-path=data=${dataFolder}`],
+      ...["serve", path("bench.capnp"), config, "--control-fd=3", `--directory-path=data=${dataFolder}`],
       ...SOCKETS.map((socket) => `--socket-addr=${socket}=127.0.0.1:0`),
     ],
     { env: { ...process.env, ...vars }, stdio: ["ignore", "inherit", "inherit", "pipe"] },
