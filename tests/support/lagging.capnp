@@ -29,7 +29,8 @@ const tidemark :Workerd.Worker = (
     (name = "REGISTRY", durableObjectNamespace = "Registry"),
     (name = "TRANSACTION_KEYS", fromEnvironment = "TRANSACTION_KEYS"),
     (name = "ADMIN_TOKEN", fromEnvironment = "ADMIN_TOKEN"),
-    (name = "FIRST_SESSION_SEARCH_SECONDS", text = "3"),
+    # Seconds longer than a page takes to be written and shown, on a busy machine too: the next search is minutes later.
+    (name = "FIRST_SESSION_SEARCH_SECONDS", text = "8"),
   ],
   durableObjectNamespaces = [
     (className = "Catalog", uniqueKey = "Catalog", enableSql = true),
