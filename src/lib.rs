@@ -29,7 +29,8 @@
 //! - [`json`]: JSON, read with the place where it is wrong.
 //! - `edge` (wasm32 only): the Workers runtime. `mod.rs` has the routes; `directory` the isolate's copies of the
 //!   documents, `click_recorder` the open click page, `ledgers` and `ledger_object` the two ends of a message to a
-//!   ledger, `api` the operations of the management API, `settings` all that is configured in `wrangler.toml`.
+//!   ledger, `batches` the messages that go there together, `api` the operations of the management API, `settings` all
+//!   that is configured in `wrangler.toml`.
 //! - `tests/`: black-box tests, which run the built worker in workerd.
 //!
 //! # Invariants
@@ -40,7 +41,8 @@
 //! - A [`tracking::transaction_id::TransactionId`] is genuine, an [`tracking::offer::Offer`] can be clicked: there is no
 //!   way to make one that is not.
 //! - No `await` stands between the read that decides and the write that records it, and no borrow is held over one.
-//! - Statics are caches and the open click page, all bounded. No request's state lives in them.
+//! - Statics are caches, the open click page, and the messages that gather for a ledger: plain data, and bounded. A
+//!   request goes on in its own context only, and waits for another one for a bounded time.
 //! - What outlives a deploy has its bytes pinned by a test: transaction IDs, documents and click pages in KV with their
 //!   keys, the SQL schema, the names of objects, the answers to postbacks.
 //! - Nothing in `edge` can panic, by lint: a panic kills every request in flight in the isolate.

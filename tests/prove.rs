@@ -287,6 +287,52 @@ fn of_racing_offers_one_gets_the_unique_id() {
     println!("race by unique ID: {count} IDs, 8 senders at each of 8 offers, {count} accepted");
 }
 
+/// Postbacks that come while a call to their ledger is under way go together with the next. Should the client hang up
+/// whose request makes that call, nobody else notices.
+#[test]
+fn who_hangs_up_takes_nobody_with_him() {
+    let far = Duration::from_millis(500);
+    let runtime = Options::default()
+        .lagging()
+        .with("LEDGER_WAIT", &far.as_millis().to_string())
+        .start();
+    let ids = mint(1, 10);
+    let path = |id: &String| format!("/aff_lsr?transaction_id={id}");
+    let [first, gone, others @ ..] = ids.as_slice() else {
+        panic!("ten IDs");
+    };
+    // Both documents are read and the ledger is opened.
+    converts_once(&runtime, &redirects_at_once(&runtime, 1));
+    thread::scope(|scope| {
+        let runtime = &runtime;
+        let patient = |id: &String| {
+            let path = path(id);
+            scope.spawn(move || assert_eq!(runtime.get(&path).body, ACCEPTED, "{path}"))
+        };
+        let started = Instant::now();
+        // Each within the half second of the first one's call.
+        let mut senders = vec![patient(first)];
+        thread::sleep(far / 10);
+        senders.push(scope.spawn(|| runtime.hang_up(&path(gone), far / 5)));
+        thread::sleep(far / 10);
+        senders.extend(others.iter().map(patient));
+        for sender in senders {
+            sender.join().expect("an answer");
+        }
+        // Two calls, where ten would take five seconds one after the other.
+        assert!(started.elapsed() < far * 4, "{:?}", started.elapsed());
+    });
+    let recorded = conversions(&runtime, 1);
+    for id in &ids {
+        let count = recorded
+            .iter()
+            .filter(|row| row["click"]["transaction_id"] == **id)
+            .count();
+        assert_eq!(count, 1, "{id}");
+    }
+    check_log(&runtime);
+}
+
 /// Clicks, and gives the transaction ID.
 fn click(runtime: &Runtime, offer: u32) -> String {
     let path = format!("/aff_c?offer_id={offer}&aff_id=2&aff_sub=s&format=json");

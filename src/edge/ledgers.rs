@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use futures_channel::oneshot;
 use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
 use worker::Context;
 
 use super::object_client::{self, ObjectNamespace};
 use super::settings::{Misconfigured, Settings};
-use super::{Unreachable, log, runtime};
+use super::{Unreachable, batches, log, runtime};
+use crate::json;
 use crate::ledger::Outcome;
 use crate::ledger::log::LogFilter;
 use crate::ledger::message as ledger;
@@ -56,7 +58,7 @@ impl Ledgers {
                     uniqueness,
                     received,
                 };
-                match self.ask(offer, &message).await? {
+                match self.tell(offer, &message, context).await? {
                     Outcome::Recorded => Ok(Answer::Accepted),
                     Outcome::Duplicate => Ok(Answer::Refused(Rejection::DuplicateConversion)),
                 }
@@ -93,8 +95,9 @@ impl Ledgers {
         received: Received,
         rejection: &Rejection,
     ) {
-        let message = refuse(record, received, rejection);
-        let _: Result<(), Unreachable> = self.ask(offer, &message).await;
+        let message = json::write(&refuse(record, received, rejection));
+        let answer = batches::send(&self.ledgers, offer, message).await;
+        let _: Result<(), Unreachable> = read(offer, answer);
     }
 
     /// Logs a postback that proves no offer with the others of its kind, in the background.
@@ -172,7 +175,7 @@ impl Ledgers {
                         epoch,
                         received: received.clone(),
                     };
-                    claiming.recorded(epoch, self.ask(offer, &message).await?)
+                    claiming.recorded(epoch, self.tell(offer, &message, context).await?)
                 }
                 Step::Fence(holding) => {
                     let message = ledger::Message::Fence {
@@ -233,7 +236,27 @@ impl Ledgers {
         .await
     }
 
-    /// Sends a message to an offer's ledger.
+    /// Sends an offer's ledger a message that records a postback, with others of the moment.
+    async fn tell<T: DeserializeOwned>(
+        &self,
+        offer: OfferId,
+        message: &ledger::Message,
+        context: &Context,
+    ) -> Result<T, Unreachable> {
+        let (ledgers, message) = (self.ledgers.clone(), json::write(message));
+        let (sender, answer) = oneshot::channel();
+        context.wait_until(async move {
+            // Nobody hears it if the client has hung up.
+            let _ = sender.send(batches::send(&ledgers, offer, message).await);
+        });
+        let answer = answer.await;
+        read(
+            offer,
+            answer.unwrap_or_else(|canceled| Err(canceled.to_string())),
+        )
+    }
+
+    /// Sends a message to an offer's ledger, alone.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         offer: OfferId,
@@ -241,6 +264,13 @@ impl Ledgers {
     ) -> Result<T, Unreachable> {
         object_client::send(&self.ledgers, &ledger::object_name(offer), message).await
     }
+}
+
+fn read<T: DeserializeOwned>(
+    offer: OfferId,
+    answer: Result<String, String>,
+) -> Result<T, Unreachable> {
+    object_client::read(&ledger::object_name(offer), answer)
 }
 
 fn refuse(

@@ -13,6 +13,7 @@
 
 mod api;
 mod at_once;
+mod batches;
 mod catalog_object;
 mod click;
 mod click_counter;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use js_sys::Array;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
 
 use super::{Unreachable, log, runtime};
 use crate::json;
@@ -22,6 +23,9 @@ extern "C" {
     /// Calls the method of `objects.js`.
     #[wasm_bindgen(method, catch)]
     async fn handle(this: &Stub, message: &str) -> Result<JsValue, JsValue>;
+    /// The same, for several messages.
+    #[wasm_bindgen(method, catch, js_name = handleAll)]
+    async fn handle_all(this: &Stub, messages: &Array) -> Result<JsValue, JsValue>;
 }
 
 /// How long an object may take. What was given up may have happened all the same; sent again, it is found out.
@@ -34,9 +38,32 @@ pub(super) async fn send<T: DeserializeOwned>(
     message: &impl Serialize,
 ) -> Result<T, Unreachable> {
     let json = json::write(message);
-    runtime::within(TIME_LIMIT, exchange(objects, name, &json))
-        .await
-        .unwrap_or_else(|| Err("no answer".to_owned()))
+    let answer = call(objects, name, async |stub| stub.handle(&json).await).await;
+    read(name, answer.and_then(|answer| text(&answer)))
+}
+
+/// Sends messages that are written already, in one call, and gives what [`text`] reads in their order.
+pub(super) async fn send_all(
+    objects: &ObjectNamespace,
+    name: &str,
+    messages: &Array,
+) -> Result<Array, String> {
+    let answers = call(objects, name, async |stub| stub.handle_all(messages).await);
+    Ok(answers.await?.unchecked_into())
+}
+
+/// The text of an answer.
+pub(super) fn text(answer: &JsValue) -> Result<String, String> {
+    // The object has logged why it has none.
+    answer.as_string().ok_or_else(|| "it failed".to_owned())
+}
+
+/// Reads an answer of the object with this name; why there is none is logged.
+pub(super) fn read<T: DeserializeOwned>(
+    name: &str,
+    answer: Result<String, String>,
+) -> Result<T, Unreachable> {
+    answer
         .and_then(|json| json::read(&json).map_err(|error| error.to_string()))
         .map_err(|cause| {
             log::error("object_unreachable", &format!("{name}: {cause}"));
@@ -44,15 +71,19 @@ pub(super) async fn send<T: DeserializeOwned>(
         })
 }
 
-async fn exchange(objects: &ObjectNamespace, name: &str, json: &str) -> Result<String, String> {
+async fn call(
+    objects: &ObjectNamespace,
+    name: &str,
+    method: impl AsyncFnOnce(Stub) -> Result<JsValue, JsValue>,
+) -> Result<JsValue, String> {
     // After a deploy or a crash of the object, only a new stub reaches it.
-    let answer = match objects.get_by_name(name) {
-        Ok(stub) => stub.handle(json).await,
-        Err(error) => Err(error),
-    };
-    match answer {
-        // The object has logged why it has none.
-        Ok(answer) => answer.as_string().ok_or_else(|| "it failed".to_owned()),
-        Err(error) => Err(worker::Error::from(error).to_string()),
+    let stub = objects.get_by_name(name).map_err(cause)?;
+    match runtime::within(TIME_LIMIT, method(stub)).await {
+        Some(answer) => answer.map_err(cause),
+        None => Err("no answer".to_owned()),
     }
+}
+
+fn cause(error: JsValue) -> String {
+    worker::Error::from(error).to_string()
 }

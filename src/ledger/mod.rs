@@ -7,6 +7,7 @@
 //!
 //! It runs on a Durable Object's SQLite and, in tests, on rusqlite, through [`Sql`].
 
+pub mod batches;
 pub mod counts;
 pub mod log;
 pub mod message;

@@ -1,4 +1,5 @@
-# The built worker on plain workerd, with a KV namespace that misbehaves as it is told (lagging_kv.js).
+# The built worker on plain workerd, with a KV namespace that misbehaves as it is told (lagging_kv.js), and ledgers that
+# are far away (far_ledger.js).
 # Addresses and the data folder come from the command line.
 using Workerd = import "/workerd/workerd.capnp";
 
@@ -17,6 +18,7 @@ const config :Workerd.Config = (
 const tidemark :Workerd.Worker = (
   compatibilityDate = "2026-11-17",
   modules = [
+    (name = "far_ledger.js", esModule = embed "far_ledger.js"),
     (name = "entry.js", esModule = embed "../../build/entry.js"),
     (name = "objects.js", esModule = embed "../../build/objects.js"),
     (name = "index.js", esModule = embed "../../build/index.js"),
@@ -29,6 +31,7 @@ const tidemark :Workerd.Worker = (
     (name = "REGISTRY", durableObjectNamespace = "Registry"),
     (name = "TRANSACTION_KEYS", fromEnvironment = "TRANSACTION_KEYS"),
     (name = "ADMIN_TOKEN", fromEnvironment = "ADMIN_TOKEN"),
+    (name = "LEDGER_WAIT", fromEnvironment = "LEDGER_WAIT"),
     # Seconds longer than a page takes to be written and shown, on a busy machine too: the next search is minutes later.
     (name = "FIRST_SESSION_SEARCH_SECONDS", text = "8"),
   ],

@@ -18,6 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::net::sockopt::set_socket_linger;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tempfile::TempDir;
 use ureq::Agent;
@@ -278,6 +279,18 @@ impl Runtime {
         let sent = stream.write_all(request);
         let _ = sent.and_then(|()| stream.read_to_end(&mut answer));
         answer
+    }
+
+    /// Sends a `GET`, and resets the connection after `wait`: the runtime ends a request only when it knows that nobody
+    /// can read its answer.
+    pub fn hang_up(&self, path: &str, wait: Duration) {
+        let mut stream = TcpStream::connect(&self.address).expect("connections are taken");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
+        stream
+            .write_all(request.as_bytes())
+            .expect("requests are taken");
+        thread::sleep(wait);
+        set_socket_linger(&stream, Some(Duration::ZERO)).expect("a socket can be reset");
     }
 
     /// All that was logged since the first start, by the worker too, up to the last answer. Its
