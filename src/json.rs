@@ -16,27 +16,30 @@ pub struct JsonError {
 
 /// Reads a value.
 pub fn read<T: DeserializeOwned>(json: &str) -> Result<T, JsonError> {
-    serde_json::from_str(json).map_err(|error| {
-        let line_start: usize = json
-            .split_inclusive('\n')
-            .take(error.line().saturating_sub(1))
-            .map(str::len)
-            .sum();
-        let reason = error.to_string();
-        // The field says where it is, also to those who have not written the lines that were read.
-        let reason = match reason.rfind(" at line ") {
-            Some(end) => reason.get(..end).unwrap_or_default(),
-            None => &reason,
-        };
-        JsonError {
-            field: path(
-                json,
-                line_start + error.column(),
-                reason.starts_with("missing field"),
-            ),
-            reason: reason.to_owned(),
-        }
-    })
+    serde_json::from_str(json).map_err(|error| located(json, &error))
+}
+
+/// An error with the place where it is. (Apart from [`read`], of which there is one for each type.)
+fn located(json: &str, error: &serde_json::Error) -> JsonError {
+    let line_start: usize = json
+        .split_inclusive('\n')
+        .take(error.line().saturating_sub(1))
+        .map(str::len)
+        .sum();
+    let reason = error.to_string();
+    // The field says where it is, also to those who have not written the lines that were read.
+    let reason = match reason.rfind(" at line ") {
+        Some(end) => reason.get(..end).unwrap_or_default(),
+        None => &reason,
+    };
+    JsonError {
+        field: path(
+            json,
+            line_start + error.column(),
+            reason.starts_with("missing field"),
+        ),
+        reason: reason.to_owned(),
+    }
 }
 
 /// Writes a value. Only a map with keys that are no strings could fail, and no type here has one.

@@ -1,4 +1,4 @@
-//! Speaks to Durable Objects: one JSON message there, one back.
+//! Speaks to Durable Objects: JSON messages there, and as many back.
 
 use std::time::Duration;
 
@@ -22,10 +22,7 @@ extern "C" {
     type Stub;
     /// Calls the method of `objects.js`.
     #[wasm_bindgen(method, catch)]
-    async fn handle(this: &Stub, message: &str) -> Result<JsValue, JsValue>;
-    /// The same, for several messages.
-    #[wasm_bindgen(method, catch, js_name = handleAll)]
-    async fn handle_all(this: &Stub, messages: &Array) -> Result<JsValue, JsValue>;
+    async fn handle(this: &Stub, messages: &Array) -> Result<JsValue, JsValue>;
 }
 
 /// How long an object may take. What was given up may have happened all the same; sent again, it is found out.
@@ -37,9 +34,9 @@ pub(super) async fn send<T: DeserializeOwned>(
     name: &str,
     message: &impl Serialize,
 ) -> Result<T, Unreachable> {
-    let json = json::write(message);
-    let answer = call(objects, name, async |stub| stub.handle(&json).await).await;
-    read(name, answer.and_then(|answer| text(&answer)))
+    let messages = Array::of1(&json::write(message).into());
+    let answers = send_all(objects, name, &messages).await;
+    read(name, answers.and_then(|answers| text(&answers.get(0))))
 }
 
 /// Sends messages that are written already, in one call, and gives what [`text`] reads in their order.
@@ -48,8 +45,13 @@ pub(super) async fn send_all(
     name: &str,
     messages: &Array,
 ) -> Result<Array, String> {
-    let answers = call(objects, name, async |stub| stub.handle_all(messages).await);
-    Ok(answers.await?.unchecked_into())
+    let cause = |error| worker::Error::from(error).to_string();
+    // After a deploy or a crash of the object, only a new stub reaches it.
+    let stub = objects.get_by_name(name).map_err(cause)?;
+    match runtime::within(TIME_LIMIT, stub.handle(messages)).await {
+        Some(answers) => Ok(answers.map_err(cause)?.unchecked_into()),
+        None => Err("no answer".to_owned()),
+    }
 }
 
 /// The text of an answer.
@@ -69,21 +71,4 @@ pub(super) fn read<T: DeserializeOwned>(
             log::error("object_unreachable", &format!("{name}: {cause}"));
             Unreachable
         })
-}
-
-async fn call(
-    objects: &ObjectNamespace,
-    name: &str,
-    method: impl AsyncFnOnce(Stub) -> Result<JsValue, JsValue>,
-) -> Result<JsValue, String> {
-    // After a deploy or a crash of the object, only a new stub reaches it.
-    let stub = objects.get_by_name(name).map_err(cause)?;
-    match runtime::within(TIME_LIMIT, method(stub)).await {
-        Some(answer) => answer.map_err(cause),
-        None => Err("no answer".to_owned()),
-    }
-}
-
-fn cause(error: JsValue) -> String {
-    worker::Error::from(error).to_string()
 }

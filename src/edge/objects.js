@@ -13,8 +13,9 @@ const keptBy = (Keeper) =>
       this.#keeper = new Keeper(state, env);
     }
 
-    handle(message) {
-      return this.#keeper.handle(message);
+    /** Handles messages one after the other: what they write in one turn becomes durable together. */
+    handle(messages) {
+      return Promise.all(messages.map((message) => this.#keeper.handle(message)));
     }
 
     alarm() {
@@ -23,10 +24,5 @@ const keptBy = (Keeper) =>
   };
 
 export const Catalog = keptBy(tidemark.Catalog);
-export class Ledger extends keptBy(tidemark.Ledger) {
-  /** Handles messages one after the other, in one turn: what they write becomes durable together. */
-  handleAll(messages) {
-    return messages.map((message) => this.handle(message));
-  }
-}
+export const Ledger = keptBy(tidemark.Ledger);
 export const Registry = keptBy(tidemark.Registry);

@@ -5,9 +5,9 @@ import worker, { Ledger as Near } from "./entry.js";
 export * from "./entry.js";
 
 export class Ledger extends Near {
-  async handleAll(messages) {
+  async handle(messages) {
     if (this.env.LEDGER_WAIT) await new Promise((done) => setTimeout(done, this.env.LEDGER_WAIT));
-    return super.handleAll(messages);
+    return super.handle(messages);
   }
 }
 
