@@ -32,6 +32,7 @@
 //!   ledger, `batches` the messages that go there together, `api` the operations of the management API, `settings` all
 //!   that is configured in `wrangler.toml`.
 //! - `tests/`: black-box tests, which run the built worker in workerd.
+//! - `bench/`: the built worker against its baselines, in workerd; `benches/`: the core alone.
 //!
 //! # Invariants
 //!
