@@ -5,7 +5,9 @@ use std::hint::black_box;
 
 use chrono::{DateTime, Utc};
 use divan::Bencher;
+use tidemark::ledger::counts::ClickCounts;
 use tidemark::tracking::click::{Click, Visitor};
+use tidemark::tracking::click_page::{ClickPage, Session};
 use tidemark::tracking::offer::OfferDocument;
 use tidemark::tracking::partner::Partner;
 use tidemark::tracking::postback::{Configured, Endpoint, Postback, Sender};
@@ -23,7 +25,8 @@ fn main() {
 }
 
 fn now() -> DateTime<Utc> {
-    "2026-06-01T00:00:00Z".parse().expect("a time")
+    // The first of June 2026. To parse it would take as long as some of what is measured.
+    DateTime::from_timestamp(1_780_272_000, 0).expect("a time")
 }
 
 fn keyring() -> Keyring {
@@ -68,6 +71,31 @@ fn expand_an_offer_url(bencher: Bencher) {
             &Visitor::default(),
             now(),
         )
+    });
+}
+
+#[divan::bench]
+fn record_and_count_a_page_of_256_clicks(bencher: Bencher) {
+    let keyring = keyring();
+    let click = Click::parse(QUERY).expect("click");
+    let name = PageName::new(ClickTime::from_utc(now()), 5);
+    let ids: Vec<_> = (0..=255)
+        .map(|position| keyring.mint(click.offer, click.partner, name, position))
+        .collect();
+    bencher.bench(|| {
+        let mut page = ClickPage::open(name);
+        for id in &ids {
+            let session = Session {
+                country: "DE".into(),
+                ip: "203.0.113.99".into(),
+                sub_ids: click.sub_ids.clone(),
+            };
+            page.append(id, &session, now());
+        }
+        let (_, text, _) = page.close();
+        let mut counts = ClickCounts::default();
+        counts.add_page(&text);
+        counts.len()
     });
 }
 

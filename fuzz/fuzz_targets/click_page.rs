@@ -1,6 +1,7 @@
 //! A session that was put into a page is found again, whatever its values; and any text can be looked through.
 #![no_main]
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
@@ -19,7 +20,7 @@ fuzz_target!(|values: Vec<&str>| {
     let mut page = ClickPage::open(name);
     let mut sessions = Vec::new();
     for (position, values) in (0..=255).zip(values.chunks(14)) {
-        let mut values = values.iter().map(|value| (*value).to_owned());
+        let mut values = values.iter().map(|value| Cow::Borrowed(*value));
         let session = Session {
             country: values.next().unwrap_or_default(),
             ip: values.next().unwrap_or_default(),

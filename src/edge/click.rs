@@ -228,8 +228,8 @@ impl Visit<'_> {
             .map_err(NoVisit::Refused)?;
         if is_recorded {
             let session = Session {
-                country: self.visitor.country_code.to_owned(),
-                ip: self.visitor.ip.to_owned(),
+                country: self.visitor.country_code.into(),
+                ip: self.visitor.ip.into(),
                 sub_ids: self.click.sub_ids.clone(),
             };
             let length = offer.session_hours.duration();

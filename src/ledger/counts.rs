@@ -4,7 +4,7 @@
 //! Each event counts once by itself ([`Dimension::All`]), and once for each of its values by which a report can group.
 //! Money is that of approved conversions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ const HOUR_MS: i64 = 3_600_000;
 const NO_GOAL: i64 = 0;
 
 /// By what the events of a click session can be counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Dimension {
@@ -103,7 +103,7 @@ pub fn hour(time: DateTime<Utc>) -> i64 {
 }
 
 /// What clicks are counted by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClickKey {
     /// The hour.
     pub hour: i64,
@@ -115,46 +115,64 @@ pub struct ClickKey {
     pub value: String,
 }
 
-/// The clicks of some pages, counted, offer by offer.
+/// Clicks by hour, partner and dimension, and then by value.
+type ClicksOfOffer = BTreeMap<(i64, PartnerId, Dimension), BTreeMap<String, u32>>;
+
+/// The clicks of some pages, counted.
 #[derive(Debug, Default)]
-pub struct ClickCounts(HashMap<OfferId, HashMap<ClickKey, u32>>);
+pub struct ClickCounts {
+    of_offer: BTreeMap<OfferId, ClicksOfOffer>,
+    len: usize,
+}
 
 impl ClickCounts {
     /// Counts the clicks of a page.
     pub fn add_page(&mut self, page: &str) {
         for (click, session) in click_page::clicks(page) {
-            let counts = self.0.entry(click.offer).or_default();
-            let dimensions =
-                values(&session).map(|(dimension, value)| (dimension, value.to_owned()));
-            for (dimension, value) in
-                std::iter::once((Dimension::All, String::new())).chain(dimensions)
+            let hour = hour(click.page.time().to_utc());
+            let counts = self.of_offer.entry(click.offer).or_default();
+            for (dimension, value) in std::iter::once((Dimension::All, "")).chain(values(&session))
             {
-                let key = ClickKey {
-                    hour: hour(click.page.time().to_utc()),
-                    partner: click.partner,
-                    dimension,
-                    value,
-                };
-                *counts.entry(key).or_default() += 1;
+                let counts = counts.entry((hour, click.partner, dimension)).or_default();
+                // Most values have been seen before, and need no copy.
+                if let Some(clicks) = counts.get_mut(value) {
+                    *clicks += 1;
+                } else {
+                    counts.insert(value.to_owned(), 1);
+                    self.len += 1;
+                }
             }
         }
     }
 
     /// How many counts there are.
     pub fn len(&self) -> usize {
-        self.0.values().map(HashMap::len).sum()
+        self.len
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len == 0
     }
 
     /// The counts of each offer.
     pub fn into_batches(self) -> impl Iterator<Item = (OfferId, Vec<(ClickKey, u32)>)> {
-        self.0
-            .into_iter()
-            .map(|(offer, counts)| (offer, counts.into_iter().collect()))
+        self.of_offer.into_iter().map(|(offer, counts)| {
+            let counts = counts
+                .into_iter()
+                .flat_map(|((hour, partner, dimension), counts)| {
+                    counts.into_iter().map(move |(value, clicks)| {
+                        let key = ClickKey {
+                            hour,
+                            partner,
+                            dimension,
+                            value,
+                        };
+                        (key, clicks)
+                    })
+                });
+            (offer, counts.collect())
+        })
     }
 }
 

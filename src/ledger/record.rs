@@ -130,8 +130,8 @@ pub(super) fn from_row(mut row: Row) -> Result<Recorded, SqlError> {
     let mut conversion = Conversion {
         click,
         session: Session {
-            country,
-            ip,
+            country: country.into(),
+            ip: ip.into(),
             sub_ids,
         },
         partner_id: narrow(row.integer()?)?,

@@ -88,8 +88,8 @@ fn keeps_every_field() {
     let ledger = open(&database).expect("ledger");
     let full = Conversion {
         session: Session {
-            country: "DE".to_owned(),
-            ip: "192.0.2.1".to_owned(),
+            country: "DE".into(),
+            ip: "192.0.2.1".into(),
             sub_ids: SubIds::from_fn(|name| format!("{name} é\0\"'")),
         },
         status: Status::Pending,
@@ -169,8 +169,8 @@ fn a_session_is_filled_in_and_nothing_else() {
     assert_eq!(awaited[0].transaction_id, "t");
 
     let session = Session {
-        country: "DE".to_owned(),
-        ip: "192.0.2.1".to_owned(),
+        country: "DE".into(),
+        ip: "192.0.2.1".into(),
         sub_ids: SubIds::from_fn(|name| name),
     };
     ledger.fill_in(&awaited[0], &session).expect("filled in");
@@ -290,8 +290,8 @@ fn storage_of_conversions() {
     for n in 0..CONVERSIONS {
         let typical = Conversion {
             session: Session {
-                country: "DE".to_owned(),
-                ip: "203.0.113.199".to_owned(),
+                country: "DE".into(),
+                ip: "203.0.113.199".into(),
                 sub_ids: SubIds::from_fn(|name| match name {
                     "source" => "awesomepub",
                     "aff_sub" => "109581A",
@@ -492,7 +492,7 @@ fn rollups_say_what_happened() {
             status,
             payout: "1.5".parse().expect("money"),
             session: Session {
-                country: country.to_owned(),
+                country: country.to_owned().into(),
                 ..Session::default()
             },
             ..conversion
@@ -537,7 +537,7 @@ fn rollups_say_what_happened() {
         .awaited(time() + TimeDelta::hours(1), 1)
         .expect("awaited");
     let session = Session {
-        country: "FR".to_owned(),
+        country: "FR".into(),
         ..Session::default()
     };
     ledger.fill_in(&awaited[0], &session).expect("filled in");

@@ -8,6 +8,8 @@
 //! [`SubIds`] in their order, separated by tabs, without the empty ones at the end; tab, line feed, carriage return and
 //! backslash in a value are written `\t`, `\n`, `\r` and `\\`.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -24,12 +26,24 @@ const FORMAT: &str = "1\n";
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Session<'s> {
     /// The visitor's country, ISO 3166-1 alpha-2; empty where unknown.
-    pub country: String,
+    pub country: Cow<'s, str>,
     /// The visitor's IP address.
-    pub ip: String,
+    pub ip: Cow<'s, str>,
     /// The partner's own values.
     #[serde(bound(deserialize = "SubIds<'s>: Deserialize<'de>"))]
     pub sub_ids: SubIds<'s>,
+}
+
+impl Session<'_> {
+    /// The same, kept for longer than the text that it was read from.
+    fn into_owned(self) -> Session<'static> {
+        let owned = |value: Cow<'_, str>| Cow::Owned(value.into_owned());
+        Session {
+            country: owned(self.country),
+            ip: owned(self.ip),
+            sub_ids: self.sub_ids.into_owned(),
+        }
+    }
 }
 
 /// A page that takes clicks.
@@ -77,7 +91,7 @@ impl ClickPage {
         self.text.push_str(id.as_str());
         let mut empty = 0;
         let values = session.sub_ids.values().iter().map(AsRef::as_ref);
-        for value in [session.country.as_str(), session.ip.as_str()]
+        for value in [session.country.as_ref(), session.ip.as_ref()]
             .into_iter()
             .chain(values)
         {
@@ -103,7 +117,7 @@ impl ClickPage {
 }
 
 /// The clicks of a page that was written here.
-pub fn clicks(page: &str) -> impl Iterator<Item = (Unverified, Session<'static>)> {
+pub fn clicks(page: &str) -> impl Iterator<Item = (Unverified, Session<'_>)> {
     let lines = page.strip_prefix(FORMAT).unwrap_or_default().lines();
     lines.filter_map(|line| {
         let (id, values) = line.split_at_checked(LENGTH)?;
@@ -118,11 +132,11 @@ pub fn find(page: &str, id: &str) -> Option<Session<'static>> {
         let (start, values) = line.split_at_checked(LENGTH)?;
         (start == id).then_some(values)
     })?;
-    Some(session(values))
+    Some(session(values).into_owned())
 }
 
 /// Reads what follows the ID in a line.
-fn session(values: &str) -> Session<'static> {
+fn session(values: &str) -> Session<'_> {
     // The first tab ends the ID.
     let mut values = values.split('\t').skip(1).map(unescape);
     Session {
@@ -133,6 +147,10 @@ fn session(values: &str) -> Session<'static> {
 }
 
 fn escape(value: &str, out: &mut String) {
+    let is_special = |byte| matches!(byte, b'\t' | b'\n' | b'\r' | b'\\');
+    if !value.bytes().any(is_special) {
+        return out.push_str(value);
+    }
     for c in value.chars() {
         match c {
             '\t' => out.push_str("\\t"),
@@ -144,7 +162,10 @@ fn escape(value: &str, out: &mut String) {
     }
 }
 
-fn unescape(text: &str) -> String {
+fn unescape(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
     let mut value = String::with_capacity(text.len());
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
@@ -159,7 +180,7 @@ fn unescape(text: &str) -> String {
             _ => c,
         });
     }
-    value
+    Cow::Owned(value)
 }
 
 #[cfg(test)]
@@ -181,8 +202,8 @@ mod tests {
 
     fn session(country: &str, ip: &str, sub_id: impl Fn(&str) -> String) -> Session<'static> {
         Session {
-            country: country.to_owned(),
-            ip: ip.to_owned(),
+            country: country.to_owned().into(),
+            ip: ip.to_owned().into(),
             sub_ids: SubIds::from_fn(sub_id),
         }
     }

@@ -25,6 +25,11 @@ macro_rules! named_values {
                 Self(Self::NAMES.map(|name| value(name).into()))
             }
 
+            /// The same, kept for longer than the text that they were read from.
+            pub fn into_owned(self) -> $type<'static> {
+                $type(self.0.map(|value| Cow::Owned(value.into_owned())))
+            }
+
             /// The values in the order of [`Self::NAMES`]; an absent one is empty.
             pub fn values(&self) -> &[Cow<'a, str>; $count] {
                 &self.0
