@@ -153,7 +153,6 @@ mod tests {
         DateTime::from_timestamp_millis(ms).expect("a time")
     }
 
-    /// The messages that one request sends, itself waiting as number `n`.
     fn texts(messages: Vec<(String, usize)>) -> Vec<String> {
         messages.into_iter().map(|(text, _)| text).collect()
     }
