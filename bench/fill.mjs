@@ -4,26 +4,9 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { invent } from "./ids.mjs";
 
-const DIGITS = "0123456789abcdefghjkmnpqrstvwxyz";
-const EPOCH = 1_735_689_600;
 const STEPS = 1_000;
-
-/** `count` digits of a transaction ID, from the end of a number. */
-function digits(number, count) {
-  let text = "";
-  for (let n = 0; n < count; n += 1) {
-    text = DIGITS[number % 32] + text;
-    number = Math.floor(number / 32);
-  }
-  return text;
-}
-
-/** An ID that is as good as a genuine one for an index: the number of the key, the time of the click, and noise. */
-function transactionId(clickedAt) {
-  const noise = () => digits(Math.floor(Math.random() * 2 ** 40), 8);
-  return (digits(2 ** 30 + clickedAt - EPOCH, 7) + noise() + noise() + noise()).slice(0, 30);
-}
 
 /** Adds conversions to the only ledger in a data folder; clicks are at most `days` old. */
 export function fillLedger(dataFolder, conversions, days) {
@@ -44,7 +27,7 @@ export function fillLedger(dataFolder, conversions, days) {
   for (let n = 0; n < conversions; n += 1) {
     const receivedAt = start + Math.floor(n / STEPS);
     const clickedAt = Math.floor(now / 1000 - Math.random() * days * 86_400);
-    insert.run(receivedAt * STEPS + (n % STEPS), transactionId(clickedAt), clickedAt * 1000, receivedAt);
+    insert.run(receivedAt * STEPS + (n % STEPS), invent(clickedAt), clickedAt * 1000, receivedAt);
   }
   database.exec("COMMIT");
   database.exec(index);

@@ -1,5 +1,6 @@
 // The Durable Objects: what the runtime calls, for the structs of the same names that keep the ledgers, the registries
-// and the catalog. They are called by RPC, with a text for each message and answer: a request would have headers and streams.
+// and the catalog. They are called by RPC, with a text for each message and answer: a request would have headers and
+// streams.
 
 import { DurableObject } from "cloudflare:workers";
 import * as tidemark from "./index.js";

@@ -153,6 +153,10 @@ mod tests {
         DateTime::from_timestamp_millis(ms).expect("a time")
     }
 
+    fn place(lines: &mut Lines<usize>, n: usize, ms: i64) -> Place<usize> {
+        lines.place(offer(), n.to_string(), at(ms), || n)
+    }
+
     fn texts(messages: Vec<(String, usize)>) -> Vec<String> {
         messages.into_iter().map(|(text, _)| text).collect()
     }
@@ -160,9 +164,6 @@ mod tests {
     #[test]
     fn what_comes_while_a_call_is_under_way_goes_together() {
         let mut lines = Lines::default();
-        let place = |lines: &mut Lines<usize>, n: usize, ms| {
-            lines.place(offer(), format!("{n}"), at(ms), || n)
-        };
         assert!(matches!(place(&mut lines, 0, 0), Place::Free(text) if text == "0"));
         let Place::Opened(batch, 1) = place(&mut lines, 1, 1) else {
             panic!("no batch");
@@ -194,9 +195,6 @@ mod tests {
     fn nobody_waits_for_long_for_one_who_is_gone() {
         let mut lines = Lines::default();
         let late = 1 + MAX_GATHERING.num_milliseconds();
-        let place = |lines: &mut Lines<usize>, n: usize, ms| {
-            lines.place(offer(), format!("{n}"), at(ms), || n)
-        };
         // A call that never comes back.
         assert!(matches!(place(&mut lines, 0, 0), Place::Free(_)));
         assert!(matches!(place(&mut lines, 1, late), Place::Free(_)));
@@ -215,7 +213,7 @@ mod tests {
     fn a_batch_is_bounded() {
         let mut lines = Lines::default();
         let mut places = (0..MAX_MESSAGES + 2)
-            .map(|n| lines.place(offer(), String::new(), at(0), || n))
+            .map(|n| place(&mut lines, n, 0))
             .collect::<Vec<_>>();
         assert!(matches!(places.pop(), Some(Place::Free(_))));
         assert!(matches!(places.pop(), Some(Place::Joined(_))));
@@ -232,7 +230,7 @@ mod tests {
                 now += wait;
                 match event {
                     0 | 1 => {
-                        match lines.place(offer(), count.to_string(), at(now), || count) {
+                        match place(&mut lines, count, now) {
                             Place::Free(text) => sent.push(text),
                             Place::Opened(batch, _) => open.push(batch),
                             Place::Joined(_) => {}
